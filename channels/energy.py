@@ -1,0 +1,207 @@
+"""Energy: budgets, other ways of stating them, schedules over rounds, allocation over blocks.
+
+A budget P is the energy that one device may spend in one round, summed over its S real symbols, in units in which the
+receiver's noise has variance sigma^2 per real symbol. SNR = P / (S sigma^2), linear, per real symbol, one device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from laser_wireless.channels.superposition import Air
+from torch import Tensor
+
+
+def to_db(ratio: float) -> float:
+    """10 log10 of a power ratio."""
+    return 10 * math.log10(ratio)
+
+
+def from_db(decibels: float) -> float:
+    """Power ratio of a value in decibels."""
+    return 10 ** (decibels / 10)
+
+
+def energy_from_power(power_per_symbol: float, num_symbols: int) -> float:
+    """Energy budget of a round in which each of `num_symbols` real symbols may have `power_per_symbol` on average."""
+    return power_per_symbol * num_symbols
+
+
+def energy_from_snr(snr: float, num_symbols: int, noise_variance: float = 1.0) -> float:
+    """Energy budget P = snr S sigma^2 of a round.
+
+    Args:
+        snr: linear, one device, per real symbol, before the channel's gain.
+        num_symbols: S, real symbols of the message.
+        noise_variance: sigma^2 per real symbol.
+    """
+    return snr * num_symbols * noise_variance
+
+
+def snr_from_energy(energy_budget: float, num_symbols: int, noise_variance: float = 1.0) -> float:
+    """SNR = P / (S sigma^2), linear, one device, per real symbol, before the channel's gain."""
+    return energy_budget / (num_symbols * noise_variance)
+
+
+class Schedule(Protocol):
+    """Energy budget as a function of the round; a plain function will do."""
+
+    def __call__(self, round: int) -> float:
+        """Budget of `round` (0, 1, ...)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearEnergy:
+    """Budget that moves linearly between P/3 and 5P/3, with mean P over the run (Makkuva et al., power laws).
+
+    Args:
+        energy_budget: P, the mean over the run.
+        num_rounds: T of the run; later rounds are refused, since the mean would no longer be P.
+        rising: from P/3 to 5P/3, else the reverse.
+        period: the budget changes every `period` rounds (the rounds of an epoch, as published); divides num_rounds.
+    """
+
+    energy_budget: float
+    num_rounds: int
+    rising: bool = True
+    period: int = 1
+
+    def __post_init__(self) -> None:
+        _check_schedule(self.energy_budget, self.num_rounds)
+        if self.period < 1 or self.num_rounds % self.period:
+            raise ValueError(f"period must divide num_rounds = {self.num_rounds}, got {self.period}")
+
+    def __call__(self, round: int) -> float:
+        """Budget of `round`."""
+        return _stair(self.energy_budget, self.num_rounds, self.num_rounds // self.period, self.rising, round)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEnergy:
+    """Staircase from P/3 to 5P/3 in equal steps of equal length, with mean P over the run.
+
+    Args:
+        energy_budget: P, the mean over the run.
+        num_rounds: T of the run; a multiple of num_steps. Later rounds are refused.
+        rising: from P/3 up, else the reverse.
+        num_steps: stairs; 3 gives P/3, P, 5P/3.
+    """
+
+    energy_budget: float
+    num_rounds: int
+    rising: bool = True
+    num_steps: int = 3
+
+    def __post_init__(self) -> None:
+        _check_schedule(self.energy_budget, self.num_rounds)
+        if self.num_steps < 1 or self.num_rounds % self.num_steps:
+            raise ValueError(f"num_steps must divide num_rounds = {self.num_rounds}, got {self.num_steps}")
+
+    def __call__(self, round: int) -> float:
+        """Budget of `round`."""
+        return _stair(self.energy_budget, self.num_rounds, self.num_steps, self.rising, round)
+
+
+def _check_schedule(energy_budget: float, num_rounds: int) -> None:
+    if not 0 < energy_budget < math.inf:
+        raise ValueError(f"energy_budget must be finite and > 0, got {energy_budget}")
+    if num_rounds < 1:
+        raise ValueError(f"num_rounds must be >= 1, got {num_rounds}")
+
+
+def _stair(energy_budget: float, num_rounds: int, num_steps: int, rising: bool, round: int) -> float:
+    if not 0 <= round < num_rounds:
+        raise ValueError(f"round {round} lies outside the schedule's num_rounds = {num_rounds}; give it the run's length")
+    if num_steps == 1:
+        return energy_budget
+    step = round * num_steps // num_rounds
+    position = step / (num_steps - 1)  # 0 at the first stair, 1 at the last
+    return energy_budget * (1 + 4 * position if rising else 5 - 4 * position) / 3
+
+
+def budget_of_round(budget: float | Sequence[float] | Tensor | Schedule, round: int, like: Tensor) -> Tensor:
+    """Energy budget of each device in a round: float64, broadcastable to [..., K], on the device of `like`."""
+    value = budget(round) if callable(budget) else budget
+    if isinstance(value, float | int):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"energy_budget must be finite and >= 0, but the schedule gave {value} for round {round}")
+        return torch.full((1,), float(value), dtype=torch.float64, device=like.device)
+    return torch.as_tensor(value, dtype=torch.float64, device=like.device)
+
+
+def check_budget(budget: float | Sequence[float] | Tensor | Schedule) -> None:
+    """Refuse a budget that allows nothing, where that can be known before the run.
+
+    Raises:
+        ValueError: a scalar that is not positive and finite, or a vector with negative entries or without a positive one.
+    """
+    if callable(budget):
+        return
+    values = torch.as_tensor(budget, dtype=torch.float64).detach()
+    if not (values.isfinite().all() and (values >= 0).all() and (values > 0).any()):
+        raise ValueError(
+            f"energy_budget must be finite and > 0 (or one value >= 0 for each device, not all 0), got {budget}; "
+            "for a channel without noise set noise_variance=0"
+        )
+
+
+class Allocation(Protocol):
+    """Splits the devices' energy over the blocks; a plain function will do."""
+
+    def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
+        """Return weights [..., 1, B] or [..., K, B] >= 0; a block's share of the energy is its weight over their sum.
+
+        Args:
+            norms: float64 [..., K, B], block norms of the message (for a factor, the norm of the matrix it belongs to).
+            block_sizes: real symbols of each block.
+            air: reduces over all devices.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormAllocation:
+    """As published: share_b = mean over devices of ||u_kb|| / sum_b' ||u_kb'||.
+
+    Minimises sum_b c_b^2 / P_b if the norms are alike. Devices without any message do not count. A message that is zero
+    everywhere gets equal shares.
+    """
+
+    def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
+        """Return weights: float64 [..., 1, B]."""
+        total = norms.sum(-1, keepdim=True)
+        return air.sum(norms / total.masked_fill(total == 0, 1), dim=-2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeastNoiseAllocation:
+    """Least total noise energy on the decoded message, sum_b N_b c_b^2 / P_b: share_b proportional to c_b sqrt(N_b).
+
+    c_b = max_k ||u_kb|| and N_b the block's symbols. Optimal for devices with equal gains and equal budgets.
+    """
+
+    def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
+        """Return weights: float64 [..., 1, B]."""
+        lengths = torch.tensor(block_sizes, dtype=norms.dtype, device=norms.device)
+        return air.max(norms, dim=-2) * lengths.sqrt()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformAllocation:
+    """Weights that ignore the message: the same energy for each block, or for each symbol.
+
+    Args:
+        per_symbol: share N_b / S instead of 1 / B.
+    """
+
+    per_symbol: bool = False
+
+    def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
+        """Return weights: float64 [1, B]."""
+        weights = block_sizes if self.per_symbol else [1] * len(block_sizes)
+        return torch.tensor([weights], dtype=norms.dtype, device=norms.device)

@@ -1,0 +1,126 @@
+"""Fading: the complex gain h of each device's link, y = sum_k h_k x_k + n.
+
+A model is any function of this signature:
+
+    def my_fading(num_devices, num_rx_antennas, grid, *, round, generator):
+        return h    # complex, broadcastable to [num_devices, num_rx_antennas, T, F]
+
+with T = grid.num_slots and F = grid.num_frequency_blocks. By contract E|h|^2 = 1: the SNR of the budget is the mean
+received SNR of one device. All draws come from `generator`, seeded for the round, on the device of the symbols.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.streams import Streams
+from torch import Tensor
+
+
+class Fading(Protocol):
+    """Draws the gains of a round; a plain function will do."""
+
+    def __call__(
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return h: complex, broadcastable to [num_devices, num_rx_antennas, T, F]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoFading:
+    """h = 1: the Gaussian multiple-access channel."""
+
+    def __call__(
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return ones: float32 [1, 1, 1, 1]."""
+        return torch.ones(1, 1, 1, 1, device=generator.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rayleigh:
+    """Independent h ~ CN(0, 1) for each device, antenna and cell: no line of sight, rich scattering.
+
+    |h|^2 is exponential with mean 1, the phase uniform.
+    """
+
+    def __call__(
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return h: complex64 [num_devices, num_rx_antennas, T, F]."""
+        shape = (num_devices, num_rx_antennas, grid.num_slots, grid.num_frequency_blocks)
+        return torch.randn(shape, dtype=torch.complex64, device=generator.device, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rician:
+    """h = sqrt(k/(k+1)) e^{j phi} + sqrt(1/(k+1)) CN(0, 1): a line of sight and scattering.
+
+    Args:
+        k_factor: k >= 0, power of the line of sight over that of the scattered part, linear; 0 is Rayleigh.
+
+    phi is uniform, one for each device and round: the phase of a distant transmitter is unknown beforehand.
+    """
+
+    k_factor: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.k_factor < math.inf:
+            raise ValueError(f"k_factor must be finite and >= 0 (linear, not dB), got {self.k_factor}")
+
+    def __call__(
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return h: complex64 [num_devices, num_rx_antennas, T, F]."""
+        phase = torch.rand(num_devices, 1, 1, 1, device=generator.device, generator=generator) * (2 * math.pi)
+        line_of_sight = torch.polar(torch.full_like(phase, math.sqrt(self.k_factor / (self.k_factor + 1))), phase)
+        scattered = Rayleigh()(num_devices, num_rx_antennas, grid, round=round, generator=generator)
+        return line_of_sight + math.sqrt(1 / (self.k_factor + 1)) * scattered
+
+
+def draw_gains(fading: Fading, num_devices: int, grid: Grid, *, round: int, generator: torch.Generator) -> Tensor:
+    """Draw a round's gains for one receive antenna and check what a user's function returned.
+
+    Returns:
+        h: real or complex [K, T F] or [1, 1], broadcastable.
+
+    Raises:
+        TypeError: it returned no tensor, or one of another device or of integers.
+        ValueError: its shape does not broadcast to [num_devices, 1, T, F].
+    """
+    name = getattr(fading, "__name__", None) or repr(fading)
+    h = fading(num_devices, 1, grid, round=round, generator=generator)
+    if not isinstance(h, Tensor):
+        raise TypeError(f"fading {name} must return a torch.Tensor of gains, got {type(h).__name__}")
+    if not (h.is_complex() or h.is_floating_point()):
+        raise TypeError(f"fading {name} must return complex gains, got {h.dtype}; use h.to(torch.complex64)")
+    if h.device.type != generator.device.type:
+        raise TypeError(
+            f"fading {name} must return gains on {generator.device}, got {h.device}; draw them with device=generator.device"
+        )
+    wanted = (num_devices, 1, grid.num_slots, grid.num_frequency_blocks)
+    if h.ndim != 4 or any(found not in (1, size) for found, size in zip(h.shape, wanted, strict=True)):
+        raise ValueError(
+            f"fading {name} must return gains of shape [num_devices, num_rx_antennas, T, F] = {list(wanted)} "
+            f"(axes of length 1 are broadcast), got {list(h.shape)}"
+        )
+    if h.shape[2:] == (1, 1):
+        return h[:, 0, 0]
+    return h[:, 0].expand(-1, *wanted[2:]).flatten(1)
+
+
+def draw_rounds(
+    fading: Fading, num_devices: int, grid: Grid, *, num_rounds: int, streams: Streams, device: torch.device | str
+) -> Tensor:
+    """Draw the gains of many rounds as one batch, for Monte-Carlo: [num_rounds, K, T F], as `aggregate(gains=...)` takes."""
+    rounds: Callable[[int], Tensor] = lambda round: draw_gains(  # noqa: E731
+        fading, num_devices, grid, round=round, generator=streams.generator("gains", round, device)
+    )
+    drawn = [rounds(round) for round in range(num_rounds)]
+    return torch.stack([h.expand(num_devices, -1) for h in drawn])

@@ -1,0 +1,95 @@
+"""The ledger: what a round cost, kept as tensors on the device until somebody reads it.
+
+Energies are in units in which the receiver's noise has variance sigma^2 per real symbol; peak power and PAPR are those
+of real symbols (in-phase and quadrature counted apart), so that they follow from the message alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Account of one round.
+
+    Args:
+        round: 0, 1, ...
+        num_symbols: S, real symbols sent by each device.
+        num_channel_uses: S on a real baseband, ceil(S / 2) on a complex one.
+        seconds: channel uses over the bandwidth, None without one.
+        energy_spent: float64 [..., K], sum over symbols of |x_k|^2.
+        energy_allowed: float64 [..., K], the budget; energy_spent never exceeds it.
+        peak_power: float64 [..., K], largest |x|^2 of one real symbol.
+        papr: float64 [..., K], peak_power over energy_spent / S, linear; 0 for a silent device.
+        active_fraction: float64 [..., K], part of the symbols that the device sent (1 without truncation).
+        outage: float64 [...], part of the symbols that no device sent; the estimate is 0 there.
+        side_information: real numbers known to all without being paid for (two per block: amplitude and share).
+        known_gains: complex gains known to their transmitters without being paid for.
+        nonfinite: bool [..., K], devices whose message or gain was NaN or infinite.
+    """
+
+    round: int
+    num_symbols: int
+    num_channel_uses: int
+    seconds: float | None
+    energy_spent: Tensor
+    energy_allowed: Tensor
+    peak_power: Tensor
+    papr: Tensor
+    active_fraction: Tensor
+    outage: Tensor
+    side_information: int
+    known_gains: int
+    nonfinite: Tensor
+
+    def check(self) -> None:
+        """Read the flags and raise if the round was void.
+
+        Raises:
+            FloatingPointError: a device's message or gain was not finite. Nothing was sent: the estimate is zero and
+                error memory kept what it held.
+        """
+        raise_if_nonfinite(self.nonfinite, self.round)
+
+    def summary(self) -> dict[str, float]:
+        """Read the ledger: one number per column, means over devices (and leading axes), the peak as a maximum.
+
+        Raises:
+            FloatingPointError: see `check`.
+        """
+        self.check()
+        columns = torch.stack(
+            [
+                self.energy_spent.mean(),
+                self.energy_spent.max(),
+                self.energy_allowed.mean(),
+                self.peak_power.max(),
+                self.papr.max(),
+                self.active_fraction.mean(),
+                self.outage.mean(),
+            ]
+        ).tolist()  # one read for all
+        names = ("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "outage")
+        return {
+            **dict(zip(names, columns, strict=True)),
+            "num_symbols": self.num_symbols,
+            "num_channel_uses": self.num_channel_uses,
+            "seconds": float("nan") if self.seconds is None else self.seconds,
+            "side_information": self.side_information,
+            "known_gains": self.known_gains,
+        }
+
+
+def raise_if_nonfinite(nonfinite: Tensor, round: int) -> None:
+    """Raise FloatingPointError naming the devices flagged in bool [..., K]."""
+    if nonfinite.any():
+        devices = nonfinite.reshape(-1, nonfinite.shape[-1]).any(0).nonzero().flatten().tolist()
+        raise FloatingPointError(
+            f"the messages or gains of devices {devices} were not finite in round {round}: NaN or infinite. "
+            "The round was void (nothing sent, decoded gradient zero). Go back to the last checkpoint and lower the "
+            "learning rate, or look for the loss or the fading model that produced it"
+        )

@@ -1,0 +1,133 @@
+"""Power control: from what is known of the gains to the devices' precoders b and the receiver's scale g.
+
+With y = sum_k h_k b_k u_k + n and estimate g y, the error in estimating the mean message of the K devices is
+
+    E||g y - mean u||^2 = sum_k |g h_k b_k - 1/K|^2 ||u_k||^2 + g^2 sigma^2 N      (uncorrelated messages, N real symbols)
+
+A policy is a pure function; every one meets each device's energy limit in each block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from laser_wireless.channels.segments import Segments
+from laser_wireless.channels.superposition import Air
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a policy may use to agree with the other devices.
+
+    Args:
+        segments: the message's pieces; gains and norms have one entry for each.
+        air: reduces over all devices.
+        amplitude: limits [..., K, B], what each device can afford -> amplitude in use [..., 1, B].
+    """
+
+    segments: Segments
+    air: Air
+    amplitude: Callable[[Tensor], Tensor]
+
+
+class Transceiver(NamedTuple):
+    """Settings of a round: transmitters and receiver. Tensors broadcast to the shapes given.
+
+    precoder: b, real or complex [..., K, G], transmitted is b u.
+    scale: g, float64 [..., 1, G], estimate is g y; 0 where nothing arrives.
+    delivered: float64 [..., K, G] in [0, 1], part of the device's amplitude that the estimate counts in full.
+    active: bool [..., K, G], whether the device sends.
+    """
+
+    precoder: Tensor
+    scale: Tensor
+    delivered: Tensor
+    active: Tensor
+
+
+class PowerControl(Protocol):
+    """Chooses precoders and the receiver's scale; a plain function will do."""
+
+    def __call__(
+        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
+    ) -> Transceiver:
+        """Return the transceiver of a round.
+
+        Args:
+            h: real or complex, broadcastable to [..., K, G], gains as known to the transmitters.
+            norms: float64 [..., K, G], norms of the message's segments.
+            energy: float64, broadcastable to [..., K, B], energy each device may spend on each block.
+            noise_variance: float64 [...], sigma^2 per real symbol.
+            agreement: what the devices share.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedInversion:
+    """Invert the channel where |h|^2 >= threshold, stay silent in a deeper fade.
+
+    All active devices arrive with one amplitude per block, the largest that each of them can afford:
+    alpha_b = min_k sqrt(P_kb / sum_{s in b} |u_ks|^2 / |h_ks|^2), b_k = alpha_b conj(h_k) / |h_k|^2, g = 1 / (alpha_b K_a),
+    with K_a active devices: the estimate is the mean of their messages, and devices with P_k = 0 never count.
+    Reference: Zhu, Wang, Huang, arXiv:1812.11494; with h = 1 the rule of Makkuva et al., arXiv:2310.13033.
+
+    Args:
+        threshold: smallest |h|^2 worth inverting, >= 0. Under Rayleigh fading a device is silent with
+            probability 1 - exp(-threshold).
+    """
+
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < float("inf"):
+            raise ValueError(f"threshold must be finite and >= 0 (a value of |h|^2), got {self.threshold}")
+
+    def __call__(
+        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
+    ) -> Transceiver:
+        """Return the transceiver of a round; see `PowerControl`."""
+        return _invert(h, norms, energy, self.threshold, agreement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedInversion:
+    """Invert every device's channel, however deep its fade: `TruncatedInversion` with threshold 0.
+
+    The weakest device sets the amplitude of all; under Rayleigh fading the mean noise energy is infinite. A device with
+    h = 0 exactly cannot be inverted and is left out.
+    """
+
+    def __call__(
+        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
+    ) -> Transceiver:
+        """Return the transceiver of a round; see `PowerControl`."""
+        return _invert(h, norms, energy, 0.0, agreement)
+
+
+def _invert(h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreement: Agreement) -> Transceiver:
+    segments, air = agreement.segments, agreement.air
+    gain = h.to(torch.complex128 if h.is_complex() else torch.float64)
+    power = gain.abs().square() if gain.is_complex() else gain.square()
+    has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
+    active = (power >= threshold) & (power > 0) & has_energy  # [..., K|1, G|1]
+    inverse = power.masked_fill(~active, torch.inf).reciprocal()
+    needed = segments.sum_in_blocks(norms.square() * inverse)  # energy for unit amplitude, [..., K, B]
+    empty = needed == 0
+    limits = (energy / needed.masked_fill(empty, 1)).sqrt().masked_fill(empty, torch.inf)
+
+    common = agreement.amplitude(limits)  # [..., 1, B]
+    unusable = (common <= 0) | common.isinf()
+    common = common.masked_fill(unusable, 1)
+    own = torch.minimum(common, limits).masked_fill(unusable, 0)  # a clipped device arrives weaker
+
+    num_devices = norms.shape[-2]
+    speakers = air.sum(active.to(norms.dtype).expand(*active.shape[:-2], num_devices, -1), dim=-2)
+    unheard = segments.from_blocks(unusable) | (speakers == 0)
+    scale = (segments.from_blocks(common) * speakers).reciprocal().masked_fill(unheard, 0)
+    precoder = segments.from_blocks(own) * inverse * (gain.conj() if gain.is_complex() else gain)
+    return Transceiver(precoder, scale, segments.from_blocks(own / common) * active, active)

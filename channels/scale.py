@@ -1,0 +1,94 @@
+"""How the devices learn the amplitude that they must share.
+
+Over-the-air sums are coherent only if all devices arrive with one amplitude per block, which depends on the norms of
+all of them. That knowledge is either an oracle, free and counted as side information, or last round's values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from laser_wireless.channels.superposition import Air
+from torch import Tensor
+
+
+class ScaleState(NamedTuple):
+    """What a round leaves behind for the next: amplitude [..., 1, B] at unit budget, shares [..., 1 or K, B]; float64."""
+
+    amplitude: Tensor
+    shares: Tensor
+
+
+class ScaleKnowledge(Protocol):
+    """Decides which common amplitude and which shares the devices go by."""
+
+    def shares(self, current: Tensor, state: ScaleState | None) -> Tensor:
+        """Return the shares in use, given this round's."""
+        ...
+
+    def amplitude(self, limits: Tensor, budget: Tensor, state: ScaleState | None, air: Air) -> Tensor:
+        """Return the common amplitude [..., 1, B], given what each device could afford.
+
+        Args:
+            limits: float64 [..., K, B], largest amplitude of each device (inf where it has nothing to send).
+            budget: float64 [..., 1], mean energy budget of the devices this round.
+            state: what the last round left, None in the first.
+            air: reduces over all devices.
+        """
+        ...
+
+    def remember(self, limits: Tensor, shares: Tensor, budget: Tensor, air: Air) -> ScaleState | None:
+        """Return what this round's true values tell the next one."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleScale:
+    """This round's exact values, known to all before the round without cost: the papers' assumption."""
+
+    def shares(self, current: Tensor, state: ScaleState | None) -> Tensor:
+        """Return this round's shares."""
+        return current
+
+    def amplitude(self, limits: Tensor, budget: Tensor, state: ScaleState | None, air: Air) -> Tensor:
+        """Return the smallest of the devices' limits."""
+        return air.min(limits, dim=-2)
+
+    def remember(self, limits: Tensor, shares: Tensor, budget: Tensor, air: Air) -> None:
+        """Keep nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviousScale:
+    """Last round's values, broadcast by the receiver after it: causal.
+
+    A device that cannot afford the amplitude (its message grew) sends at its own limit instead: it is clipped, the
+    energy limit holds, and what was clipped stays in its memory. The first round, with no predecessor, uses the oracle.
+    A block that was empty in the last round has no amplitude and stays silent for one round.
+
+    Args:
+        backoff: factor 0 < backoff <= 1 on last round's amplitude; smaller clips less and hears more noise.
+    """
+
+    backoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.backoff <= 1:
+            raise ValueError(f"backoff must lie in (0, 1], got {self.backoff}")
+
+    def shares(self, current: Tensor, state: ScaleState | None) -> Tensor:
+        """Return last round's shares."""
+        return current if state is None else state.shares
+
+    def amplitude(self, limits: Tensor, budget: Tensor, state: ScaleState | None, air: Air) -> Tensor:
+        """Return last round's amplitude, scaled by the root of the budgets' ratio."""
+        if state is None:
+            return air.min(limits, dim=-2)
+        return self.backoff * state.amplitude * budget.sqrt().unsqueeze(-1)
+
+    def remember(self, limits: Tensor, shares: Tensor, budget: Tensor, air: Air) -> ScaleState:
+        """Keep the amplitude at unit budget and the shares; an empty block leaves inf, a silent one 0."""
+        root = budget.sqrt().unsqueeze(-1)
+        amplitude = air.min(limits, dim=-2) / root.masked_fill(root == 0, 1)
+        return ScaleState(amplitude.detach(), shares.detach())

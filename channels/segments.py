@@ -1,0 +1,192 @@
+"""Segments: the pieces of a message over which both the scaling and the fading are constant.
+
+A message of S real symbols lies in B blocks (one scale each) and on a grid of cells (one gain each): T time slots times
+F frequency blocks, filled slot by slot. Cutting at the borders of both gives G segments, each in one block and one cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_FEW = 512  # up to here a Python loop over segments beats one gather over all symbols
+_SMALL = 1 << 17  # numbers that are cheaper to convert to float64 than to scale
+_CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes, and that float32 sums well
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """How S real symbols lie on T time slots x F frequency blocks.
+
+    Args:
+        num_slots: T.
+        num_frequency_blocks: F.
+        symbols_per_cell: real symbols in each cell, slot after slot and within a slot block after block; one number if
+            all cells but perhaps the last are equally full, else T F numbers.
+    """
+
+    num_slots: int
+    num_frequency_blocks: int = 1
+    symbols_per_cell: int | tuple[int, ...]
+
+    @property
+    def num_cells(self) -> int:
+        """T F."""
+        return self.num_slots * self.num_frequency_blocks
+
+
+@dataclass(frozen=True)
+class Segments:
+    """G segments of a message of S symbols in B blocks.
+
+    Args:
+        block_sizes: real symbols of each block, B numbers.
+        grid: where the symbols lie.
+    """
+
+    block_sizes: tuple[int, ...]
+    grid: Grid
+
+    @property
+    def num_symbols(self) -> int:
+        """S."""
+        return sum(self.block_sizes)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Where each segment ends."""
+        blocks = np.cumsum(self.block_sizes)
+        per_cell = self.grid.symbols_per_cell
+        if isinstance(per_cell, int):
+            cells = np.arange(1, self.grid.num_cells + 1, dtype=np.int64) * per_cell
+        else:
+            cells = np.cumsum(per_cell)
+        return np.union1d(blocks, cells[cells < self.num_symbols])
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        """Symbols of each segment."""
+        return np.diff(self._ends, prepend=0)
+
+    @cached_property
+    def are_blocks(self) -> bool:
+        """Whether each block is one segment."""
+        return self.num_segments == len(self.block_sizes)
+
+    @cached_property
+    def few(self) -> bool:
+        """Whether a loop over the segments is cheap."""
+        return self.num_segments <= _FEW
+
+    @cached_property
+    def num_segments(self) -> int:
+        """G."""
+        return len(self._ends)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Real symbols of each segment; only for few segments."""
+        return self._lengths.tolist()
+
+    def gains_of(self, cells: Tensor) -> Tensor:
+        """Spread gains [..., T F] or [..., 1] of the cells over the segments: [..., G] or [..., 1]."""
+        if cells.shape[-1] == 1 or self.grid.num_cells == self.num_segments:
+            return cells
+        if isinstance(self.grid.symbols_per_cell, int):
+            cell = (self._ends - 1) // self.grid.symbols_per_cell
+        else:
+            cell = np.searchsorted(np.cumsum(self.grid.symbols_per_cell), self._ends)
+        return cells[..., torch.as_tensor(cell, device=cells.device)]
+
+    def _block_of_segment(self, device: torch.device) -> Tensor:
+        block = np.searchsorted(np.cumsum(self.block_sizes), self._ends)
+        return torch.as_tensor(block, device=device)
+
+    def sum_in_blocks(self, values: Tensor) -> Tensor:
+        """Add up values [..., G] of the segments within each block: [..., B]."""
+        if self.are_blocks:
+            return values
+        total = values.new_zeros(*values.shape[:-1], len(self.block_sizes))
+        return total.index_add(-1, self._block_of_segment(values.device), values)
+
+    def from_blocks(self, values: Tensor) -> Tensor:
+        """Spread values [..., B] of the blocks over their segments: [..., G]."""
+        return values if self.are_blocks else values[..., self._block_of_segment(values.device)]
+
+    def expand(self, values: Tensor) -> Tensor:
+        """Spread values [..., G] of the segments over their symbols: [..., S]."""
+        if self.num_segments == self.num_symbols:
+            return values
+        repeats = torch.as_tensor(self._lengths, device=values.device)
+        return torch.repeat_interleave(values, repeats, dim=-1, output_size=self.num_symbols)
+
+    def scale(self, symbols: Tensor, values: Tensor) -> Tensor:
+        """Multiply symbols [..., S] by values, broadcastable to [..., G], constant over each segment."""
+        if values.shape[-1] == 1:
+            return symbols * values
+        if not self.few:
+            return symbols * self.expand(values)
+        pieces = torch.split_with_sizes(symbols, self.sizes, -1)
+        return torch.cat([piece * values[..., g : g + 1] for g, piece in enumerate(pieces)], dim=-1)
+
+    def mean_over_symbols(self, values: Tensor) -> Tensor:
+        """Mean of values [..., G] or [..., 1] over the S symbols: [...]."""
+        if values.shape[-1] == 1:
+            return values.squeeze(-1)
+        weights = self._lengths / self.num_symbols
+        return values @ torch.as_tensor(weights, dtype=values.dtype, device=values.device)
+
+    def measure(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """Norm and peak of each segment, safe from overflow and underflow at any scale of the symbols.
+
+        Args:
+            symbols: real [..., K, S].
+
+        Returns:
+            norms: float64 [..., K, G], sqrt(sum of squares).
+            peaks: real [..., K, G], largest absolute value.
+        """
+        if self.num_segments == self.num_symbols:
+            peaks = symbols.abs()
+            return peaks.double(), peaks.detach()
+        if not self.few:
+            peaks = symbols.detach().abs().amax(-1, keepdim=True)
+            scaled = (symbols / torch.where(peaks > 0, peaks, 1)).double().square()
+            reduce = torch.segment_reduce
+            lengths = torch.as_tensor(self._lengths, device=symbols.device)
+            lengths = lengths.expand(*symbols.shape[:-1], -1).contiguous()
+            squares = reduce(scaled, "sum", lengths=lengths, axis=scaled.ndim - 1)
+            tops = reduce(symbols.detach().abs(), "max", lengths=lengths, axis=symbols.ndim - 1)
+            return squares.sqrt() * peaks.double(), tops
+        if symbols.numel() <= _SMALL:  # squares of float32 neither overflow nor vanish in float64
+            pieces = torch.split_with_sizes(symbols.double().abs(), self.sizes, -1)
+            norms = torch.stack([torch.linalg.vector_norm(piece, dim=-1) for piece in pieces], dim=-1)
+            return norms, torch.stack([piece.detach().amax(-1) for piece in pieces], dim=-1)
+        measured = [_norm_and_extremes(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
+        highest, lowest = (torch.cat([row[i] for row in measured], dim=-1) for i in (1, 2))
+        return torch.cat([row[0] for row in measured], dim=-1), torch.maximum(highest, -lowest)
+
+
+@lru_cache(maxsize=64)
+def segments_of(block_sizes: tuple[int, ...], grid: Grid) -> Segments:
+    """The segments of a layout on a grid; kept, since a run meets the same few layouts in every round."""
+    return Segments(block_sizes, grid)
+
+
+def _norm_and_extremes(piece: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm (float64), maximum and minimum of [..., n] as [..., 1] each."""
+    values = piece.detach()
+    if piece.shape[-1] > _CHUNK and piece.device.type == "cpu":
+        parts = [_norm_and_extremes(part) for part in piece.split(_CHUNK, dim=-1)]
+        norms, tops, bottoms = (torch.cat([part[i] for part in parts], dim=-1) for i in range(3))
+        norm = torch.linalg.vector_norm(norms, dim=-1, keepdim=True)
+        return norm, tops.amax(-1, keepdim=True), bottoms.amin(-1, keepdim=True)
+    highest, lowest = values.amax(-1, keepdim=True), values.amin(-1, keepdim=True)
+    peak = torch.maximum(highest, -lowest)
+    peak = peak.masked_fill(peak == 0, 1)  # NaN and infinite peaks pass on to the norm, where they are noticed
+    norm = torch.linalg.vector_norm(piece / peak, dim=-1, keepdim=True)
+    return norm.double() * peak.double(), highest, lowest

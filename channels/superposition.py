@@ -1,0 +1,71 @@
+"""Superposition: the air adds up what the devices send.
+
+An `Air` says over what the sum runs: the device axis of one tensor (`LocalAir`), or that axis and then the processes of
+a group. Whatever devices must agree on (a common amplitude, the number of active devices) goes through the same object.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from laser_wireless.channels.segments import Segments
+from torch import Tensor
+
+
+class Air(Protocol):
+    """Reduces a tensor over all devices, wherever they live; the reduced axis is kept with length one."""
+
+    def sum(self, x: Tensor, dim: int) -> Tensor:
+        """Sum over the devices along `dim`."""
+        ...
+
+    def min(self, x: Tensor, dim: int) -> Tensor:
+        """Minimum over the devices along `dim`."""
+        ...
+
+    def max(self, x: Tensor, dim: int) -> Tensor:
+        """Maximum over the devices along `dim`."""
+        ...
+
+
+class LocalAir:
+    """All devices are rows of one tensor in this process."""
+
+    def sum(self, x: Tensor, dim: int) -> Tensor:
+        """Sum along `dim`, kept with length one."""
+        return x if x.shape[dim] == 1 else x.sum(dim, keepdim=True)
+
+    def min(self, x: Tensor, dim: int) -> Tensor:
+        """Minimum along `dim`, kept with length one."""
+        return x.amin(dim, keepdim=True)
+
+    def max(self, x: Tensor, dim: int) -> Tensor:
+        """Maximum along `dim`, kept with length one."""
+        return x.amax(dim, keepdim=True)
+
+    def __repr__(self) -> str:
+        return "LocalAir()"
+
+
+def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Air) -> Tensor:
+    """Sum over the devices of coefficient times symbol, the coefficient being constant over a segment.
+
+    The symbols are read once and never copied where segments are few: each segment is one small matrix product.
+
+    Args:
+        coefficients: real [..., C, K, G], C sums at once (in-phase and quadrature part, antennas), K devices, G segments.
+        symbols: real [..., K, S].
+        segments: of the S symbols.
+        air: adds up.
+
+    Returns:
+        real [..., C, S], the sums.
+    """
+    if segments.few:
+        columns = coefficients.unbind(-1)  # each [..., C, K]
+        pieces = [c @ piece for c, piece in zip(columns, torch.split_with_sizes(symbols, segments.sizes, -1), strict=True)]
+        total = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
+    else:
+        total = (segments.expand(coefficients) * symbols.unsqueeze(-3)).sum(-2)
+    return air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2)

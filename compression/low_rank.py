@@ -1,0 +1,191 @@
+"""LASER: rank-r factors of each gradient matrix, sent over the analog uplink.
+
+Reference: Makkuva, Bondaschi, Vogels, Jaggi, Kim, Gastpar, "LASER", ICML 2024, arXiv:2310.13033; the factors are those of
+PowerSGD (Vogels, Karimireddy, Jaggi, arXiv:1905.13727). A parameter of two or more dimensions is a matrix of m rows (its
+first axis) and n columns (all others). V_k is what device k asks to send: its error memory plus its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, NamedTuple
+
+import torch
+from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
+from laser_wireless.compression.orthonormal import orthonormal
+from torch import Tensor
+
+_SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
+
+
+class LowRankState(NamedTuple):
+    """What all parties know: orthonormal bases, one per compressed matrix, of its row side [m, r] and column side [n, r]."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    rows: list[Tensor]
+    columns: list[Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank:
+    """LASER with one of two transmission rules.
+
+    "alternating", one factor a round, as in the authors' code. Even rounds: U_k = P^T V_k is sent (r n symbols), P the
+    orthonormalised factor of the round before, known to all; the receiver decodes P mean(U_k) and both sides keep the
+    received factor, orthonormalised, as the next basis. Odd rounds: V_k Q is sent (r m symbols). Noise enters the
+    estimate linearly: E||error||^2 = r n tau^2 or r m tau^2, r/m or r/n of Z-SGD's.
+
+    "both", both factors in one message, as in the paper: W_k = V_k Q is orthonormalised by device k itself into P_k, and
+    P_k (r m symbols) and Q_k^T = P_k^T V_k (r n) are sent; the receiver multiplies the two averages. For one device,
+    SNR = P / (m n sigma^2) and energy P/2 for each factor, the channel influence factor is
+    2 r (m + n) / (m n SNR) + 4 r^2 / (m n SNR^2). With several devices the product of averages is not the average of the
+    products unless the devices' column spaces agree: a bias that the memory does not see.
+
+    Parameters of one dimension, and matrices with r (m + n) >= m n, are sent raw. The devices' own approximation errors
+    stay in their memory; channel noise does not. Differences from the authors' code: every matrix is orthonormalised by
+    itself, the choice of what to compress uses the matrix's sides, and blocks of zeros are safe.
+
+    Args:
+        rank: r >= 1; min(r, m, n) is used.
+        rule: what travels in a round.
+        error_feedback: keep what compression (and a silent or clipped device) left out.
+    """
+
+    rank: int = 4
+    rule: Literal["alternating", "both"] = "alternating"
+    error_feedback: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise ValueError(f"rank must be an integer >= 1, got {self.rank!r}")
+        if self.rule not in ("alternating", "both"):
+            raise ValueError(f'rule must be "alternating" or "both", got {self.rule!r}')
+
+    def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        """(m, n, r) of a parameter that is compressed, None for one that is sent raw."""
+        if len(shape) < 2:
+            return None
+        m, n = shape[0], prod(shape[1:])
+        r = min(self.rank, m, n)
+        return (m, n, r) if r * (m + n) < m * n else None
+
+    def init(
+        self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
+    ) -> LowRankState:
+        """Return random orthonormal bases, drawn from `seed`."""
+        shapes = check_shapes(shapes)
+        generator = torch.Generator().manual_seed(seed)  # on the CPU: one seed, one start on every device
+        rows, columns = [], []
+        for matrix in filter(None, map(self.matrix_of, shapes)):
+            m, n, r = matrix
+            rows.append(orthonormal(torch.randn(m, r, dtype=dtype, generator=generator).to(device)))
+            columns.append(orthonormal(torch.randn(n, r, dtype=dtype, generator=generator).to(device)))
+        return LowRankState(tuple(shapes), rows, columns)
+
+    def encode(self, gradients: Tensor, state: LowRankState, *, round: int) -> Message:
+        """Return the factors and raw parameters, in the parameters' order."""
+        check_gradients(gradients, state.shapes)
+        blocks: list[Tensor] = []
+        share_as: list[int] = []
+        for values, basis in self._walk(gradients, state):
+            if basis is None:
+                blocks.append(values)
+            elif self.rule == "both":
+                left = orthonormal(values @ basis.column)  # [K, m, r]
+                blocks += [left, left.transpose(1, 2) @ values]
+                share_as.append(len(blocks) - 1)  # a basis has norm sqrt(r): the matrix's own norm is its partner's
+            elif round % 2 == 0:
+                blocks.append(torch.bmm(basis.row.T.expand(len(values), -1, -1), values))
+            else:
+                blocks.append(torch.bmm(values, basis.column.expand(len(values), -1, -1)))
+            share_as.append(len(blocks) - 1)
+        flat = [block.flatten(1) for block in blocks]
+        layout = tuple(block.shape[1] for block in flat)
+        return Message(torch.cat(flat, dim=1), layout, tuple(share_as) if self.rule == "both" else None)
+
+    def subtract_(self, memory: Tensor, symbols: Tensor, state: LowRankState, *, round: int) -> None:
+        """Subtract each device's own low-rank approximation, and what was sent raw."""
+        received = iter(torch.split_with_sizes(symbols, self.layout(state.shapes, round), 1))
+        for values, basis in self._walk(memory, state):
+            left, right = self._factors(received, basis, round, len(symbols))
+            if right is None:
+                values.sub_(left)
+            else:
+                values.sub_(left @ right) if values.numel() <= _SMALL else values.baddbmm_(left, right, alpha=-1)
+
+    def decode(
+        self, estimate: Tensor, state: LowRankState, *, round: int, out: Sequence[Tensor] | None = None
+    ) -> tuple[list[Tensor], LowRankState]:
+        """Multiply the factors out; received factors become the next bases unless nothing at all was received."""
+        received = iter(torch.split_with_sizes(estimate.unsqueeze(0), self.layout(state.shapes, round), 1))
+        gradients: list[Tensor] = []
+        rows: list[Tensor] = []
+        columns: list[Tensor] = []
+        memory = [None] * len(state.shapes) if out is None else out
+        for shape, basis, place in zip(state.shapes, self._bases(state), memory, strict=True):
+            left, right = self._factors(received, basis, round, 1)
+            if right is None or basis is None:
+                gradients.append(left.view(shape))
+                continue
+            target = None if place is None or torch.is_grad_enabled() else place.view(left.shape[1], right.shape[2])
+            gradients.append(torch.mm(left[0], right[0], out=target).view(shape))
+            send_columns = self.rule == "both" or round % 2 == 0
+            columns.append(_next_basis(right[0].T, basis.column) if send_columns else basis.column)
+            rows.append(basis.row if send_columns else _next_basis(left[0], basis.row))
+        return gradients, LowRankState(state.shapes, rows, columns)
+
+    def layout(self, shapes: tuple[tuple[int, ...], ...], round: int) -> list[int]:
+        """Real symbols of each block of a round's message."""
+        sizes: list[int] = []
+        for shape in shapes:
+            matrix = self.matrix_of(shape)
+            if matrix is None:
+                sizes.append(prod(shape))
+                continue
+            m, n, r = matrix
+            sizes += [r * m, r * n] if self.rule == "both" else [r * n if round % 2 == 0 else r * m]
+        return sizes
+
+    def _bases(self, state: LowRankState) -> Iterator[_Basis | None]:
+        """For each parameter its bases, None if it is sent raw."""
+        bases = map(_Basis, state.rows, state.columns)
+        return (next(bases) if self.matrix_of(shape) else None for shape in state.shapes)
+
+    def _walk(self, rows: Tensor, state: LowRankState) -> Iterator[tuple[Tensor, _Basis | None]]:
+        """For each parameter its view of [K, d] ([K, m, n], or [K, size] if sent raw) and its bases."""
+        for values, basis in zip(split_parameters(rows, state.shapes), self._bases(state), strict=True):
+            if basis is None:
+                yield values.view(len(rows), -1), None
+            else:
+                yield values.view(len(rows), len(basis.row), len(basis.column)), basis
+
+    def _factors(
+        self, blocks: Iterator[Tensor], basis: _Basis | None, round: int, count: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """The two factors [count, m, r], [count, r, n] of a parameter from its blocks; a raw one and None."""
+        block = next(blocks)
+        if basis is None:
+            return block, None
+        if self.rule == "both":
+            return block.view(count, len(basis.row), -1), next(blocks).view(count, -1, len(basis.column))
+        if round % 2 == 0:
+            return basis.row.expand(count, -1, -1), block.view(count, -1, len(basis.column))
+        return block.view(count, len(basis.row), -1), basis.column.T.expand(count, -1, -1)
+
+
+class _Basis(NamedTuple):
+    """Orthonormal bases of one matrix: row [m, r], column [n, r]."""
+
+    row: Tensor
+    column: Tensor
+
+
+def _next_basis(received: Tensor, before: Tensor) -> Tensor:
+    """Orthonormalise a received factor; keep the basis of before where nothing was received (an outage)."""
+    received = received.detach()
+    largest = received.abs().amax()
+    nothing = largest == 0
+    basis: Tensor = torch.linalg.qr(received / largest.masked_fill(nothing, 1))[0]
+    return torch.where(nothing, before, basis)

@@ -1,0 +1,89 @@
+"""What schemes have in common: the message, the flat layout of a model's gradients, the contract of a compressor.
+
+All gradients of a device lie in one row of d numbers, parameter after parameter, so that K devices are a matrix [K, d],
+a parameter is a view of it, and nothing is copied to be sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Message(NamedTuple):
+    """Exactly what goes on the air.
+
+    symbols: real [K, S]. layout: real symbols of each of the B blocks, summing to S.
+    share_as: for each block, the block whose norm stands for it when energy is split; None for its own.
+    """
+
+    symbols: Tensor
+    layout: tuple[int, ...]
+    share_as: tuple[int, ...] | None = None
+
+
+class Compressor(Protocol):
+    """A scheme: frozen parameters; all that changes is a state value that the caller keeps.
+
+    The state is a NamedTuple of tensors (and lists of tensors), so that it can be saved. It holds only what the receiver
+    and every device know.
+    """
+
+    @property
+    def error_feedback(self) -> bool:
+        """Whether devices keep what their message left out."""
+        ...
+
+    def init(
+        self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
+    ) -> Any:
+        """Return the state before round 0 for parameters of these shapes."""
+        ...
+
+    def encode(self, gradients: Tensor, state: Any, *, round: int) -> Message:
+        """Turn what each device asks to send, [K, d], into a message. The gradients are left alone."""
+        ...
+
+    def subtract_(self, memory: Tensor, symbols: Tensor, state: Any, *, round: int) -> None:
+        """Subtract from [K, d], in place, what each device's own symbols [K, S] decode to."""
+        ...
+
+    def decode(
+        self, estimate: Tensor, state: Any, *, round: int, out: Sequence[Tensor] | None = None
+    ) -> tuple[list[Tensor], Any]:
+        """Turn the receiver's estimate [S] into one gradient per parameter, and give the next state.
+
+        Uses only what a receiver knows. `out` is optional memory to decode into; use the tensors that are returned.
+        """
+        ...
+
+
+def check_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes as plain tuples, refusing none at all and parameters without entries."""
+    plain = tuple(tuple(int(size) for size in shape) for shape in shapes)
+    if not plain:
+        raise ValueError("shapes must name at least one parameter, got none; does the model have trainable parameters?")
+    if any(math.prod(shape) == 0 for shape in plain):
+        raise ValueError(f"every parameter must have at least one entry, got shapes {[s for s in plain if 0 in s]}")
+    return plain
+
+
+def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Refuse gradients that are not float32 or float64 [K, d]."""
+    d = sum(math.prod(shape) for shape in shapes)
+    if gradients.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"gradients must be float32 or float64, got {gradients.dtype}; convert them with .float()")
+    if gradients.ndim != 2 or gradients.shape[1] != d:
+        raise ValueError(
+            f"gradients must be [num_devices, {d}], one row of all parameters per device, got {list(gradients.shape)}"
+        )
+
+
+def split_parameters(rows: Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+    """Views [..., *shape] of each parameter in rows [..., d]."""
+    pieces = torch.split_with_sizes(rows, [math.prod(shape) for shape in shapes], -1)
+    return [piece.view(*rows.shape[:-1], *shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -1,0 +1,248 @@
+"""The bridge between a training loop and the uplink: K virtual devices in one process.
+
+    for k, batch in enumerate(batches):
+        with bridge.gradients_of(k):          # backward accumulates into device k's error memory
+            loss(model, batch).backward()
+    ledger = bridge.exchange()                # encode -> uplink -> decode; p.grad is what the receiver decoded
+    optimizer.step()
+
+Backward adds straight into row k of the memory [K, d]: p.grad is a view of it, so that no gradient is ever copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from laser_wireless.channels import Ledger, ScaleState, Streams, Uplink
+from laser_wireless.channels.ledger import raise_if_nonfinite
+from laser_wireless.compression import Compressor, settle_
+from laser_wireless.compression.message import split_parameters
+from laser_wireless.training.batched import batched_gradients, can_batch
+from laser_wireless.training.checkpoint import to_device, to_plain
+from torch import Tensor, nn
+
+_LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
+
+
+class UplinkBridge:
+    """Carries the gradients of K devices over an uplink into p.grad.
+
+    Args:
+        model: any module; its parameters that require gradients are trained, all on one device. Parameters of less
+            than 32 bits are kept in float32 in the memory.
+        num_devices: K >= 1.
+        compressor: scheme; see `laser_wireless.compression`.
+        uplink: channel; see `laser_wireless.channels`.
+        seed: fixes gains, noise and the compressor's draws.
+
+    Attributes:
+        round: rounds exchanged so far.
+        memory: float32 or float64 [K, d], between rounds what each device still owes.
+    """
+
+    def __init__(self, model: nn.Module, *, num_devices: int, compressor: Compressor, uplink: Uplink, seed: int = 0) -> None:
+        if not isinstance(num_devices, int) or num_devices < 1:
+            raise ValueError(f"num_devices must be an integer >= 1, got {num_devices!r}")
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not named:
+            raise ValueError("model has no parameter that requires a gradient; nothing can be sent")
+        places = {p.device for p in named.values()}
+        if len(places) > 1:
+            raise ValueError(f"all parameters must be on one device, got {sorted(map(str, places))}; use model.to(device)")
+        if complex_ones := [name for name, p in named.items() if p.is_complex()]:
+            raise TypeError(f"parameters must be real, got complex {complex_ones}")
+        self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
+        self.streams = Streams(seed)
+        self.round = 0
+        self._names, self._parameters = list(named), list(named.values())
+        self._shapes = tuple(tuple(p.shape) for p in self._parameters)
+        self._dtype = torch.float64 if all(p.dtype == torch.float64 for p in self._parameters) else torch.float32
+        self._device = places.pop()
+        d = sum(p.numel() for p in self._parameters)
+        self.memory = torch.zeros(num_devices, d, dtype=self._dtype, device=self._device)
+        self._per_device = split_parameters(self.memory, self._shapes)  # views [K, *shape]
+        self._decoded = split_parameters(torch.empty(d, dtype=self._dtype, device=self._device), self._shapes)
+        self._state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
+        self._scale: ScaleState | None = None
+        self._flags: list[tuple[int, Tensor]] = []  # per round, devices with non-finite messages; read by check()
+        self._batchable = True
+        self._heard: set[int] = set()
+        self._broken: str | None = None
+
+    @contextmanager
+    def gradients_of(self, device_index: int) -> Iterator[None]:
+        """Within the context, backward accumulates into the memory of device `device_index`.
+
+        Several backward passes add up, as usual. Every device must be entered once a round, in any order; one that has
+        nothing to add is entered without a backward pass.
+
+        Raises:
+            ValueError: no such device.
+            RuntimeError: the device was entered before in this round.
+        """
+        self._enter(device_index)
+        kept = [p.grad for p in self._parameters]
+        views = [view[device_index] for view in self._per_device]
+        for p, view in zip(self._parameters, views, strict=True):
+            p.grad = view if p.dtype == self._dtype else None
+        try:
+            yield
+            for p, view in zip(self._parameters, views, strict=True):
+                if p.grad is not None and p.grad is not view:  # another dtype, or replaced by zero_grad or a sparse sum
+                    if p.dtype == self._dtype:
+                        raise RuntimeError(
+                            "p.grad was replaced inside gradients_of; call optimizer.zero_grad() outside of it, or not at "
+                            "all (exchange() overwrites p.grad)"
+                        )
+                    view.add_(p.grad)
+                elif p.grad is None and p.dtype == self._dtype:
+                    raise RuntimeError("p.grad was cleared inside gradients_of; call optimizer.zero_grad() outside of it")
+        except BaseException:
+            self._broken = f"the gradient of device {device_index} in round {self.round} was interrupted half-way"
+            raise
+        finally:
+            for p, grad in zip(self._parameters, kept, strict=True):
+                p.grad = grad
+
+    def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+        """Compute and accumulate the gradients of all K devices, batched over them where the model allows it.
+
+        The batched path (one torch.func.vmap over the devices) is taken when the model has no part that couples or
+        randomises samples (batch normalisation, dropout, recurrent layers) and K d is moderate; otherwise the devices
+        come one after another. Both give the same gradients to float precision.
+
+        Args:
+            loss: loss(model, *batch) -> scalar, for one device's batch.
+            batches: tensors [K, ...], stacked over the devices, such as inputs and targets.
+
+        Returns:
+            losses: [K], detached.
+        """
+        for batch in batches:
+            if len(batch) != self.num_devices:
+                raise ValueError(
+                    f"batches must be stacked over the {self.num_devices} devices, [num_devices, ...], "
+                    f"got {list(batch.shape)}"
+                )
+        if self.batches_devices:
+            try:
+                gradients, batched_losses = batched_gradients(self.model, self._names, loss, batches)
+            except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
+                self._batchable = False
+            else:
+                for device_index in range(self.num_devices):
+                    self._enter(device_index)
+                for views, gradient in zip(self._per_device, gradients, strict=True):
+                    views.add_(gradient)
+                return batched_losses
+        losses = []
+        for device_index in range(self.num_devices):
+            with self.gradients_of(device_index):
+                value = loss(self.model, *(batch[device_index] for batch in batches))
+                value.backward()
+            losses.append(value.detach())
+        return torch.stack(losses)
+
+    @property
+    def batches_devices(self) -> bool:
+        """Whether `backward` takes the batched path."""
+        return self._batchable and self.memory.numel() <= _LARGEST_BATCHED and can_batch(self.model)
+
+    @torch.no_grad()
+    def exchange(self) -> Ledger:
+        """Send all messages, and put what the receiver decoded into p.grad.
+
+        No tensor value is read by the host. A device whose message is not finite makes the round void: p.grad is zero and
+        the ledger's `check` (or `summary`, or `state_dict` here) raises.
+
+        Raises:
+            RuntimeError: a device's gradient is missing or was interrupted.
+        """
+        if self._broken:
+            raise RuntimeError(f"{self._broken}; its memory is not to be trusted, load a state_dict saved before")
+        if missing := [k for k in range(self.num_devices) if k not in self._heard]:
+            raise RuntimeError(
+                f"round {self.round} lacks the gradients of devices {missing}: enter gradients_of(k) for each of the "
+                f"{self.num_devices} devices, without a backward pass for one that has nothing to add"
+            )
+        message = self.compressor.encode(self.memory, self._state, round=self.round)
+        reception = self.uplink.aggregate(
+            message.symbols,
+            message.layout,
+            round=self.round,
+            streams=self.streams,
+            state=self._scale,
+            share_as=message.share_as,
+        )
+        settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round)
+        decoded, self._state = self.compressor.decode(reception.estimate, self._state, round=self.round, out=self._decoded)
+        for p, gradient in zip(self._parameters, decoded, strict=True):
+            p.grad = gradient.to(p.dtype)
+        self._scale = reception.state
+        self._flags.append((self.round, reception.ledger.nonfinite))
+        self._heard.clear()
+        self.round += 1
+        return reception.ledger
+
+    def check(self) -> None:
+        """Raise FloatingPointError if any round since the last check was void; reads one flag."""
+        if self._flags and torch.stack([nonfinite for _, nonfinite in self._flags]).any():
+            for round, nonfinite in self._flags:
+                raise_if_nonfinite(nonfinite, round)
+        self._flags.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes: memory, compressor's state, round, common scale. Tensors are views, not copies.
+
+        Raises:
+            FloatingPointError: a round was void, so that no checkpoint of a broken run replaces a sound one.
+        """
+        self.check()
+        return {
+            "round": self.round,
+            "seed": self.streams.seed,
+            "memory": self.memory,
+            "compressor": to_plain(self._state),
+            "scale": None if self._scale is None else self._scale._asdict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a run where `state_dict` left it.
+
+        Raises:
+            ValueError: the state is of another model, seed or number of devices.
+        """
+        missing = {"round", "seed", "memory", "compressor", "scale"} - set(state)
+        if missing:
+            raise ValueError(f"state lacks {sorted(missing)}; was it written by UplinkBridge.state_dict()?")
+        if state["memory"].shape != self.memory.shape:
+            raise ValueError(
+                f"state must hold a memory of {list(self.memory.shape)} [num_devices, parameters], got "
+                f"{list(state['memory'].shape)}; build the bridge with the same model and num_devices"
+            )
+        if state["seed"] != self.streams.seed:
+            raise ValueError(
+                f"state is of seed {state['seed']}, this bridge has seed {self.streams.seed}; use the same seed"
+            )
+        if set(state["compressor"]) != set(self._state._fields):
+            raise ValueError(f"state is of another compressor than {self.compressor}; build the bridge with the same one")
+        self.round = state["round"]
+        self.memory.copy_(state["memory"])
+        self._state = type(self._state)(**to_device(state["compressor"], self._device))
+        self._scale = None if state["scale"] is None else ScaleState(**to_device(state["scale"], self._device))
+        self._flags.clear()
+        self._broken = None
+        self._heard.clear()
+
+    def _enter(self, device_index: int) -> None:
+        if not 0 <= device_index < self.num_devices:
+            raise ValueError(f"device_index must be 0 .. {self.num_devices - 1}, got {device_index}")
+        if device_index in self._heard:
+            raise RuntimeError(
+                f"device {device_index} was entered twice in round {self.round}; accumulate its batches within one "
+                "gradients_of, and call exchange() once per round"
+            )
+        self._heard.add(device_index)

@@ -131,7 +131,8 @@ def budget_of_round(budget: float | Sequence[float] | Tensor | Schedule, round: 
         if not 0 <= value < math.inf:
             raise ValueError(f"energy_budget must be finite and >= 0, but the schedule gave {value} for round {round}")
         return torch.full((1,), float(value), dtype=torch.float64, device=like.device)
-    return torch.as_tensor(value, dtype=torch.float64, device=like.device)
+    tensor = torch.as_tensor(value, dtype=torch.float64, device=like.device)
+    return tensor if tensor.ndim else tensor.unsqueeze(0)
 
 
 def check_budget(budget: float | Sequence[float] | Tensor | Schedule) -> None:

@@ -12,7 +12,6 @@ received SNR of one device. All draws come from `generator`, seeded for the roun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -119,8 +118,8 @@ def draw_rounds(
     fading: Fading, num_devices: int, grid: Grid, *, num_rounds: int, streams: Streams, device: torch.device | str
 ) -> Tensor:
     """Draw the gains of many rounds as one batch, for Monte-Carlo: [num_rounds, K, T F], as `aggregate(gains=...)` takes."""
-    rounds: Callable[[int], Tensor] = lambda round: draw_gains(  # noqa: E731
-        fading, num_devices, grid, round=round, generator=streams.generator("gains", round, device)
-    )
-    drawn = [rounds(round) for round in range(num_rounds)]
-    return torch.stack([h.expand(num_devices, -1) for h in drawn])
+    drawn = []
+    for round in range(num_rounds):
+        generator = streams.generator("gains", round, device)
+        drawn.append(draw_gains(fading, num_devices, grid, round=round, generator=generator).expand(num_devices, -1))
+    return torch.stack(drawn)

@@ -18,7 +18,8 @@ def receiver_noise(like: Tensor, noise_variance: Tensor, *, generator: torch.Gen
         generator: on the device of `like`.
 
     Returns:
-        n: real [..., S], each entry N(0, noise_variance).
+        n: real [..., S], each entry N(0, noise_variance); with the leading axes of both.
     """
-    n = torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+    shape = torch.broadcast_shapes(like.shape, (*noise_variance.shape, 1))
+    n = torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
     return n.mul_(noise_variance.sqrt().to(like.dtype).unsqueeze(-1))

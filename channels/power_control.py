@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.segments import Segments
+from laser_wireless.channels.segments import Segments, root
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
@@ -118,7 +118,7 @@ def _invert(h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreemen
     inverse = power.masked_fill(~active, torch.inf).reciprocal()
     needed = segments.sum_in_blocks(norms.square() * inverse)  # energy for unit amplitude, [..., K, B]
     empty = needed == 0
-    limits = (energy / needed.masked_fill(empty, 1)).sqrt().masked_fill(empty, torch.inf)
+    limits = root(energy / needed.masked_fill(empty, 1)).masked_fill(empty, torch.inf)
 
     common = agreement.amplitude(limits)  # [..., 1, B]
     unusable = (common <= 0) | common.isinf()

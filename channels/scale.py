@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
@@ -92,3 +93,17 @@ class PreviousScale:
         root = budget.sqrt().unsqueeze(-1)
         amplitude = air.min(limits, dim=-2) / root.masked_fill(root == 0, 1)
         return ScaleState(amplitude.detach(), shares.detach())
+
+
+def keep_of_valid_rounds(after: ScaleState | None, before: ScaleState | None, valid: Tensor) -> ScaleState | None:
+    """Return `after`, but `before` where the round was void (valid: bool [..., 1]): its values may be NaN.
+
+    Where there was no round before, nothing is known: no amplitude, so that one more round is silent.
+    """
+    if after is None:
+        return None
+    if before is None:
+        equal = torch.full_like(after.shares, 1 / after.shares.shape[-1])
+        before = ScaleState(torch.full_like(after.amplitude, torch.inf), equal)
+    known = valid.unsqueeze(-1)
+    return ScaleState(torch.where(known, after.amplitude, before.amplitude), torch.where(known, after.shares, before.shares))

@@ -94,9 +94,11 @@ class Segments:
 
     def gains_of(self, cells: Tensor) -> Tensor:
         """Spread gains [..., T F] or [..., 1] of the cells over the segments: [..., G] or [..., 1]."""
-        if cells.shape[-1] == 1 or self.grid.num_cells == self.num_segments:
+        if cells.shape[-1] == 1:
             return cells
         if isinstance(self.grid.symbols_per_cell, int):
+            if self.grid.num_cells == self.num_segments:
+                return cells
             cell = (self._ends - 1) // self.grid.symbols_per_cell
         else:
             cell = np.searchsorted(np.cumsum(self.grid.symbols_per_cell), self._ends)
@@ -161,7 +163,7 @@ class Segments:
             lengths = lengths.expand(*symbols.shape[:-1], -1).contiguous()
             squares = reduce(scaled, "sum", lengths=lengths, axis=scaled.ndim - 1)
             tops = reduce(symbols.detach().abs(), "max", lengths=lengths, axis=symbols.ndim - 1)
-            return squares.sqrt() * peaks.double(), tops
+            return root(squares) * peaks.double(), tops
         if symbols.numel() <= _SMALL:  # squares of float32 neither overflow nor vanish in float64
             pieces = torch.split_with_sizes(symbols.double().abs(), self.sizes, -1)
             norms = torch.stack([torch.linalg.vector_norm(piece, dim=-1) for piece in pieces], dim=-1)
@@ -175,6 +177,12 @@ class Segments:
 def segments_of(block_sizes: tuple[int, ...], grid: Grid) -> Segments:
     """The segments of a layout on a grid; kept, since a run meets the same few layouts in every round."""
     return Segments(block_sizes, grid)
+
+
+def root(values: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0: a silent block must not turn the gradients of the others into NaN."""
+    zero = values == 0
+    return values.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def _norm_and_extremes(piece: Tensor) -> tuple[Tensor, Tensor, Tensor]:

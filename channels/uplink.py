@@ -9,7 +9,7 @@ x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands give the same es
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -18,8 +18,8 @@ from laser_wireless.channels.fading import Fading, NoFading, draw_gains
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.noise import receiver_noise
 from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
-from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, ScaleState
-from laser_wireless.channels.segments import Grid, Segments, segments_of
+from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, ScaleState, keep_of_valid_rounds
+from laser_wireless.channels.segments import Grid, Segments, root, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir, superpose
 from torch import Tensor
@@ -105,18 +105,19 @@ class AnalogUplink:
 
     energy_budget: float | list[float] | Tensor | Schedule
     noise_variance: float | Tensor = 1.0
-    fading: Fading = field(default_factory=NoFading)
-    power_control: PowerControl = field(default_factory=AlignedInversion)
-    allocation: Allocation = field(default_factory=NormAllocation)
-    scale: ScaleKnowledge = field(default_factory=OracleScale)
+    fading: Fading = NoFading()
+    power_control: PowerControl = AlignedInversion()
+    allocation: Allocation = NormAllocation()
+    scale: ScaleKnowledge = OracleScale()
     coherence: Literal["round", "block", "symbol"] | int = "round"
     baseband: Literal["complex", "real"] = "complex"
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
         check_budget(self.energy_budget)
-        if not bool((torch.as_tensor(self.noise_variance).detach() >= 0).all()):
-            raise ValueError(f"noise_variance must be >= 0 (per real symbol), got {self.noise_variance}")
+        noise_variance = torch.as_tensor(self.noise_variance).detach()
+        if not bool(((noise_variance >= 0) & noise_variance.isfinite()).all()):
+            raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {self.noise_variance}")
         if self.baseband not in ("complex", "real"):
             raise ValueError(f'baseband must be "complex" or "real", got {self.baseband!r}')
         whole = isinstance(self.coherence, int) and self.coherence >= 1
@@ -181,10 +182,10 @@ class AnalogUplink:
                 f"energy_budget must hold one value or one for each of the {num_devices} devices, "
                 f"got shape {list(budget.shape)}"
             )
-        nonfinite = ~(norms.sum(-1) + h.abs().sum(-1)).isfinite()  # [..., K]
+        nonfinite = ~(norms.sum(-1) + h.abs().sum(-1) + root(budget)).isfinite()  # [..., K]; a budget < 0 as well
         valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
 
-        block_norms = segments.sum_in_blocks(norms.square()).sqrt() if not segments.are_blocks else norms
+        block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
         weights = block_norms if share_as is None else block_norms[..., list(share_as)]
         mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
         current = self.allocation(weights, tuple(layout), air)
@@ -203,6 +204,7 @@ class AnalogUplink:
         agreement = Agreement(segments, air, amplitude)
         transceiver = self.power_control(h, norms, energy, self._noise_variance(symbols), agreement=agreement)
         after = self.scale.remember(known[-1], current, mean_budget, air) if known else None
+        after = keep_of_valid_rounds(after, state, valid)
         return Plan(segments, h, transceiver, norms, peaks, budget, valid, nonfinite, after)
 
     def transmit(self, symbols: Tensor, plan: Plan) -> Tensor:
@@ -250,15 +252,16 @@ class AnalogUplink:
         """
         plan = self.plan(symbols, layout, round=round, streams=streams, air=air, state=state, share_as=share_as, gains=gains)
         segments, b, g = plan.segments, plan.transceiver.precoder, plan.transceiver.scale
-        y = self._superposed(plan.gains * b, symbols, plan, air)  # [..., S]
-        y = y + receiver_noise(y, self._noise_variance(symbols), generator=streams.generator("noise", round, y.device))
-        estimate = segments.scale(y.unsqueeze(-2), g.to(y.dtype)).squeeze(-2)
+        # g y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, g h b never is
+        heard = self._superposed(g * plan.gains * b, symbols, plan, air)  # [..., S]
+        n = receiver_noise(heard, self._noise_variance(symbols), generator=streams.generator("noise", round, heard.device))
+        estimate = heard + segments.scale(n.unsqueeze(-2), g.to(n.dtype)).squeeze(-2)
         estimate = estimate.masked_fill(~plan.valid, 0)
-        delivered = plan.transceiver.delivered * plan.valid.unsqueeze(-1)
+        delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
         return Reception(estimate, self._ledger(plan, layout, round, air), delivered, segments, plan.state)
 
     def _superposed(self, received: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
-        """Sum of (h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
+        """Sum of (g h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
         received = received.expand(*received.shape[:-2], *plan.norms.shape[-2:]).unsqueeze(-3)
         coherent = received.real if received.is_complex() else received
         if not received.is_complex() or self.baseband == "real":

@@ -176,7 +176,7 @@ class NormAllocation:
     def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
         """Return weights: float64 [..., 1, B]."""
         total = norms.sum(-1, keepdim=True)
-        return air.sum(norms / total.masked_fill(total == 0, 1), dim=-2)
+        return air.sum(norms / (total + (total == 0)), dim=-2)
 
 
 @dataclass(frozen=True, kw_only=True)

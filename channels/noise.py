@@ -20,6 +20,6 @@ def receiver_noise(like: Tensor, noise_variance: Tensor, *, generator: torch.Gen
     Returns:
         n: real [..., S], each entry N(0, noise_variance); with the leading axes of both.
     """
-    shape = torch.broadcast_shapes(like.shape, (*noise_variance.shape, 1))
+    shape = torch.broadcast_shapes(like.shape, (*noise_variance.shape, 1)) if noise_variance.ndim else like.shape
     n = torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
     return n.mul_(noise_variance.sqrt().to(like.dtype).unsqueeze(-1))

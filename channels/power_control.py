@@ -114,11 +114,11 @@ def _invert(h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreemen
     gain = h.to(torch.complex128 if h.is_complex() else torch.float64)
     power = gain.abs().square() if gain.is_complex() else gain.square()
     has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
-    active = (power >= threshold) & (power > 0) & has_energy  # [..., K|1, G|1]
+    active = (power >= threshold if threshold > 0 else power > 0) & has_energy  # [..., K|1, G|1]
     inverse = power.masked_fill(~active, torch.inf).reciprocal()
     needed = segments.sum_in_blocks(norms.square() * inverse)  # energy for unit amplitude, [..., K, B]
     empty = needed == 0
-    limits = root(energy / needed.masked_fill(empty, 1)).masked_fill(empty, torch.inf)
+    limits = root(energy / (needed + empty)).masked_fill(empty, torch.inf)
 
     common = agreement.amplitude(limits)  # [..., 1, B]
     unusable = (common <= 0) | common.isinf()

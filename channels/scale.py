@@ -13,6 +13,8 @@ import torch
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
+_LEAST_SHARE = 1e-30
+
 
 class ScaleState(NamedTuple):
     """What a round leaves behind for the next: amplitude [..., 1, B] at unit budget, shares [..., 1 or K, B]; float64."""
@@ -40,7 +42,7 @@ class ScaleKnowledge(Protocol):
         ...
 
     def remember(self, limits: Tensor, shares: Tensor, budget: Tensor, air: Air) -> ScaleState | None:
-        """Return what this round's true values tell the next one."""
+        """Return what this round's true values tell the next one; limits are those of this round's shares."""
         ...
 
 
@@ -79,8 +81,8 @@ class PreviousScale:
             raise ValueError(f"backoff must lie in (0, 1], got {self.backoff}")
 
     def shares(self, current: Tensor, state: ScaleState | None) -> Tensor:
-        """Return last round's shares."""
-        return current if state is None else state.shares
+        """Return last round's shares; never 0, so that what a block could afford is known when it fills again."""
+        return current if state is None else state.shares.clamp(min=_LEAST_SHARE)
 
     def amplitude(self, limits: Tensor, budget: Tensor, state: ScaleState | None, air: Air) -> Tensor:
         """Return last round's amplitude, scaled by the root of the budgets' ratio."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 _FEW = 512  # up to here a Python loop over segments beats one gather over all symbols
-_SMALL = 1 << 17  # numbers that are cheaper to convert to float64 than to scale
-_CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes, and that float32 sums well
+_SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
+_CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,17 @@ class Segments:
         if not self.few:
             return symbols * self.expand(values)
         pieces = torch.split_with_sizes(symbols, self.sizes, -1)
-        return torch.cat([piece * values[..., g : g + 1] for g, piece in enumerate(pieces)], dim=-1)
+        return torch.cat([piece * value for piece, value in zip(pieces, values.split(1, -1), strict=True)], dim=-1)
+
+    def scale_(self, symbols: Tensor, values: Tensor) -> Tensor:
+        """Do what `scale` does in place, without the memory of a second message; neither may require gradients."""
+        if values.shape[-1] == 1:
+            return symbols.mul_(values)
+        if not self.few:
+            return symbols.mul_(self.expand(values))
+        for piece, value in zip(torch.split_with_sizes(symbols, self.sizes, -1), values.split(1, -1), strict=True):
+            piece.mul_(value)
+        return symbols
 
     def mean_over_symbols(self, values: Tensor) -> Tensor:
         """Mean of values [..., G] or [..., 1] over the S symbols: [...]."""
@@ -165,12 +175,13 @@ class Segments:
             tops = reduce(symbols.detach().abs(), "max", lengths=lengths, axis=symbols.ndim - 1)
             return root(squares) * peaks.double(), tops
         if symbols.numel() <= _SMALL:  # squares of float32 neither overflow nor vanish in float64
-            pieces = torch.split_with_sizes(symbols.double().abs(), self.sizes, -1)
+            magnitudes = symbols.double().abs()
+            pieces = torch.split_with_sizes(magnitudes, self.sizes, -1)
             norms = torch.stack([torch.linalg.vector_norm(piece, dim=-1) for piece in pieces], dim=-1)
-            return norms, torch.stack([piece.detach().amax(-1) for piece in pieces], dim=-1)
-        measured = [_norm_and_extremes(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
-        highest, lowest = (torch.cat([row[i] for row in measured], dim=-1) for i in (1, 2))
-        return torch.cat([row[0] for row in measured], dim=-1), torch.maximum(highest, -lowest)
+            pieces = torch.split_with_sizes(magnitudes.detach(), self.sizes, -1)
+            return norms, torch.stack([piece.amax(-1) for piece in pieces], dim=-1)
+        measured = [_norm_and_peak(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
+        return torch.cat([norm for norm, _ in measured], dim=-1), torch.cat([peak for _, peak in measured], dim=-1)
 
 
 @lru_cache(maxsize=64)
@@ -182,19 +193,16 @@ def segments_of(block_sizes: tuple[int, ...], grid: Grid) -> Segments:
 def root(values: Tensor) -> Tensor:
     """Square root whose gradient at 0 is 0: a silent block must not turn the gradients of the others into NaN."""
     zero = values == 0
-    return values.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+    return (values + zero).sqrt() * ~zero
 
 
-def _norm_and_extremes(piece: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Norm (float64), maximum and minimum of [..., n] as [..., 1] each."""
-    values = piece.detach()
+def _norm_and_peak(piece: Tensor) -> tuple[Tensor, Tensor]:
+    """Norm (float64) and largest absolute value of [..., n] as [..., 1] each."""
     if piece.shape[-1] > _CHUNK and piece.device.type == "cpu":
-        parts = [_norm_and_extremes(part) for part in piece.split(_CHUNK, dim=-1)]
-        norms, tops, bottoms = (torch.cat([part[i] for part in parts], dim=-1) for i in range(3))
-        norm = torch.linalg.vector_norm(norms, dim=-1, keepdim=True)
-        return norm, tops.amax(-1, keepdim=True), bottoms.amin(-1, keepdim=True)
-    highest, lowest = values.amax(-1, keepdim=True), values.amin(-1, keepdim=True)
-    peak = torch.maximum(highest, -lowest)
-    peak = peak.masked_fill(peak == 0, 1)  # NaN and infinite peaks pass on to the norm, where they are noticed
-    norm = torch.linalg.vector_norm(piece / peak, dim=-1, keepdim=True)
-    return norm.double() * peak.double(), highest, lowest
+        measured = [_norm_and_peak(part) for part in piece.split(_CHUNK, dim=-1)]
+        norms, peaks = (torch.cat([part[i] for part in measured], dim=-1) for i in range(2))
+        return torch.linalg.vector_norm(norms, dim=-1, keepdim=True), peaks.amax(-1, keepdim=True)
+    magnitudes = piece.abs()
+    wide = magnitudes.double() if piece.device.type == "cpu" else magnitudes  # a CPU converts quicker than it reduces mixed
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True, dtype=torch.float64)
+    return norm, magnitudes.detach().amax(-1, keepdim=True)

@@ -12,6 +12,8 @@ import torch
 from laser_wireless.channels.segments import Segments
 from torch import Tensor
 
+_LARGE = 1 << 17  # symbols of a message that should not be copied once more
+
 
 class Air(Protocol):
     """Reduces a tensor over all devices, wherever they live; the reduced axis is kept with length one."""
@@ -64,8 +66,15 @@ def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Ai
     """
     if segments.few:
         columns = coefficients.unbind(-1)  # each [..., C, K]
-        pieces = [c @ piece for c, piece in zip(columns, torch.split_with_sizes(symbols, segments.sizes, -1), strict=True)]
-        total = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
+        pieces = torch.split_with_sizes(symbols, segments.sizes, -1)
+        differentiable = coefficients.requires_grad or symbols.requires_grad
+        if differentiable or coefficients.ndim > 3 or symbols.ndim > 2 or symbols.shape[-1] < _LARGE:
+            total = torch.cat([c @ piece for c, piece in zip(columns, pieces, strict=True)], dim=-1)
+        else:  # one long message: the same, written in place
+            total = symbols.new_empty(len(coefficients), symbols.shape[-1])
+            places = torch.split_with_sizes(total, segments.sizes, -1)
+            for c, piece, place in zip(columns, pieces, places, strict=True):
+                torch.mm(c, piece, out=place)
     else:
         total = (segments.expand(coefficients) * symbols.unsqueeze(-3)).sum(-2)
     return air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2)

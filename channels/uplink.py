@@ -9,7 +9,7 @@ x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands give the same es
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -105,10 +105,10 @@ class AnalogUplink:
 
     energy_budget: float | list[float] | Tensor | Schedule
     noise_variance: float | Tensor = 1.0
-    fading: Fading = NoFading()
-    power_control: PowerControl = AlignedInversion()
-    allocation: Allocation = NormAllocation()
-    scale: ScaleKnowledge = OracleScale()
+    fading: Fading = field(default_factory=NoFading)
+    power_control: PowerControl = field(default_factory=AlignedInversion)
+    allocation: Allocation = field(default_factory=NormAllocation)
+    scale: ScaleKnowledge = field(default_factory=OracleScale)
     coherence: Literal["round", "block", "symbol"] | int = "round"
     baseband: Literal["complex", "real"] = "complex"
     bandwidth_hz: float | None = None
@@ -182,7 +182,8 @@ class AnalogUplink:
                 f"energy_budget must hold one value or one for each of the {num_devices} devices, "
                 f"got shape {list(budget.shape)}"
             )
-        nonfinite = ~(norms.sum(-1) + h.abs().sum(-1) + root(budget)).isfinite()  # [..., K]; a budget < 0 as well
+        total = norms.sum(-1) + h.abs().sum(-1) + budget  # a sum of terms >= 0: NaN or infinite if one of them is
+        nonfinite = ~((total < torch.inf) & (budget >= 0))  # [..., K]; a budget < 0 as well
         valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
 
         block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
@@ -203,7 +204,7 @@ class AnalogUplink:
 
         agreement = Agreement(segments, air, amplitude)
         transceiver = self.power_control(h, norms, energy, self._noise_variance(symbols), agreement=agreement)
-        after = self.scale.remember(known[-1], current, mean_budget, air) if known else None
+        after = self.scale.remember(_at_shares(known[-1], shares, current), current, mean_budget, air) if known else None
         after = keep_of_valid_rounds(after, state, valid)
         return Plan(segments, h, transceiver, norms, peaks, budget, valid, nonfinite, after)
 
@@ -214,7 +215,8 @@ class AnalogUplink:
             x: complex [..., K, ceil(S / 2)] on a complex baseband, else real or complex [..., K, S] (complex where the
             precoder turns the phase).
         """
-        x = plan.segments.expand(plan.transceiver.precoder.expand(plan.norms.shape)) * symbols
+        precoder = plan.transceiver.precoder
+        x = plan.segments.expand(precoder.expand(*precoder.shape[:-2], *plan.norms.shape[-2:])) * symbols
         if self.baseband == "real":
             return x
         if x.shape[-1] % 2:
@@ -255,8 +257,10 @@ class AnalogUplink:
         # g y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, g h b never is
         heard = self._superposed(g * plan.gains * b, symbols, plan, air)  # [..., S]
         n = receiver_noise(heard, self._noise_variance(symbols), generator=streams.generator("noise", round, heard.device))
-        estimate = heard + segments.scale(n.unsqueeze(-2), g.to(n.dtype)).squeeze(-2)
-        estimate = estimate.masked_fill(~plan.valid, 0)
+        scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
+        largest = torch.finfo(n.dtype).max  # where the amplitude all but vanishes; no noise must not become 0 times infinity
+        noise = scale(n.unsqueeze(-2), g.clamp(max=largest).to(n.dtype)).squeeze(-2)
+        estimate = noise.add_(heard).masked_fill_(~plan.valid, 0)
         delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
         return Reception(estimate, self._ledger(plan, layout, round, air), delivered, segments, plan.state)
 
@@ -282,7 +286,7 @@ class AnalogUplink:
         void = ~plan.valid
         spent = (amplitude * plan.norms.detach()).square().sum(-1).masked_fill(void, 0)
         peak = (amplitude * plan.peaks).amax(-1).square().masked_fill(void, 0)
-        sends = transceiver.active.double().masked_fill(void.unsqueeze(-1), 0)  # [..., K|1, G|1]
+        sends = (transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
         active_fraction = segments.mean_over_symbols(sends)  # [..., K|1]
         outage = 1 - segments.mean_over_symbols(air.max(sends, dim=-2)).squeeze(-1)
         uses = num_symbols if self.baseband == "real" else -(-num_symbols // 2)
@@ -294,13 +298,18 @@ class AnalogUplink:
             energy_spent=spent,
             energy_allowed=plan.budget.expand(spent.shape),
             peak_power=peak,
-            papr=peak * num_symbols / spent.masked_fill(spent == 0, 1),
+            papr=peak * num_symbols / (spent + (spent == 0)),
             active_fraction=active_fraction.expand(spent.shape),
             outage=outage,
             side_information=2 * len(layout),
             known_gains=0 if isinstance(self.fading, NoFading) else spent.shape[-1] * segments.grid.num_cells,
             nonfinite=plan.nonfinite.expand(spent.shape),
         )
+
+
+def _at_shares(limits: Tensor, used: Tensor, shares: Tensor) -> Tensor:
+    """What devices could afford [..., K, B] with other shares of their energy: amplitudes go with the root of a share."""
+    return limits if used is shares else torch.where(limits.isinf(), limits, limits * root(shares / used))
 
 
 def _times_j(values: Tensor) -> Tensor:

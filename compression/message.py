@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -72,9 +73,15 @@ def check_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ..
     return plain
 
 
+@lru_cache(maxsize=64)
+def sizes_of(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """Numbers in each parameter; kept, since every round asks."""
+    return tuple(map(math.prod, shapes))
+
+
 def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...]) -> None:
     """Refuse gradients that are not float32 or float64 [K, d]."""
-    d = sum(math.prod(shape) for shape in shapes)
+    d = sum(sizes_of(shapes))
     if gradients.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"gradients must be float32 or float64, got {gradients.dtype}; convert them with .float()")
     if gradients.ndim != 2 or gradients.shape[1] != d:
@@ -85,5 +92,5 @@ def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...]) -> N
 
 def split_parameters(rows: Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
     """Views [..., *shape] of each parameter in rows [..., d]."""
-    pieces = torch.split_with_sizes(rows, [math.prod(shape) for shape in shapes], -1)
-    return [piece.view(*rows.shape[:-1], *shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    pieces = torch.split_with_sizes(rows, sizes_of(shapes), -1)
+    return [piece.view((*rows.shape[:-1], *shape)) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -6,10 +6,19 @@ from helpers.statistical import seeded
 from helpers.uplinks import ALLOCATIONS, BASEBANDS, COHERENCES, FADINGS, POWER_CONTROLS, SCALES, energies_on_air, rising
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from laser_wireless.channels import AnalogUplink, LinearEnergy, OracleScale, Rayleigh, StepEnergy, Streams, TruncatedInversion
+from laser_wireless.channels import (
+    AnalogUplink,
+    LinearEnergy,
+    OracleScale,
+    Rayleigh,
+    StepEnergy,
+    Streams,
+    TruncatedInversion,
+)
 from laser_wireless.compression import LowRank, Uncompressed
 
 NUM_ROUNDS = 3
+RULES = ["alternating", "both", "raw"]
 SCHEDULES = [rising, LinearEnergy(energy_budget=5.0, num_rounds=NUM_ROUNDS), StepEnergy(energy_budget=5.0, num_rounds=3)]
 EXPONENTS = [-45, -38, -30, -3, 0, 3, 30]  # the first two are subnormal in float32
 LEVELS = [-30, 0, 20]  # under PreviousScale a larger jump of scale makes noise that float32 cannot hold
@@ -78,7 +87,9 @@ def test_no_device_spends_more_than_its_budget(run):
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(uplink=uplinks(3), rank=st.integers(1, 5), rule=st.sampled_from(["alternating", "both", "raw"]), seed=st.integers(0, 99))
+@given(
+    uplink=uplinks(3), rank=st.integers(1, 5), rule=st.sampled_from(["alternating", "both", "raw"]), seed=st.integers(0, 99)
+)
 def test_compressed_messages_keep_to_the_budget(uplink, rank, rule, seed):
     shapes = ((6, 9), (5,), (4, 3, 2), ())
     compressor = Uncompressed() if rule == "raw" else LowRank(rank=rank, rule=rule)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from helpers.statistical import seeded
 from laser_wireless.channels import (
     AlignedInversion,
     AnalogUplink,
@@ -20,6 +19,8 @@ from laser_wireless.channels import (
     UniformAllocation,
 )
 from torch import Tensor
+
+from helpers.statistical import seeded
 
 
 def squared_norms(norms, block_sizes, air):

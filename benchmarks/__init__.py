@@ -1,1 +1,1 @@
-"""."""
+"""The `laser` command: runs, sweeps, channel studies; tasks with built-in data; speed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -113,7 +114,7 @@ class LowRank:
             if right is None:
                 values.sub_(left)
             else:
-                values.sub_(left @ right) if values.numel() <= _SMALL else values.baddbmm_(left, right, alpha=-1)
+                values.sub_(torch.bmm(left, right)) if values.numel() <= _SMALL else values.baddbmm_(left, right, alpha=-1)
 
     def decode(
         self, estimate: Tensor, state: LowRankState, *, round: int, out: Sequence[Tensor] | None = None
@@ -139,8 +140,7 @@ class LowRank:
     def layout(self, shapes: tuple[tuple[int, ...], ...], round: int) -> list[int]:
         """Real symbols of each block of a round's message."""
         sizes: list[int] = []
-        for shape in shapes:
-            matrix = self.matrix_of(shape)
+        for shape, matrix in zip(shapes, _matrices(self, shapes), strict=True):
             if matrix is None:
                 sizes.append(prod(shape))
                 continue
@@ -151,7 +151,7 @@ class LowRank:
     def _bases(self, state: LowRankState) -> Iterator[_Basis | None]:
         """For each parameter its bases, None if it is sent raw."""
         bases = map(_Basis, state.rows, state.columns)
-        return (next(bases) if self.matrix_of(shape) else None for shape in state.shapes)
+        return (next(bases) if matrix else None for matrix in _matrices(self, state.shapes))
 
     def _walk(self, rows: Tensor, state: LowRankState) -> Iterator[tuple[Tensor, _Basis | None]]:
         """For each parameter its view of [K, d] ([K, m, n], or [K, size] if sent raw) and its bases."""
@@ -175,6 +175,12 @@ class LowRank:
         return block.view(count, len(basis.row), -1), basis.column.T.expand(count, -1, -1)
 
 
+@lru_cache(maxsize=64)
+def _matrices(compressor: LowRank, shapes: tuple[tuple[int, ...], ...]) -> list[tuple[int, int, int] | None]:
+    """`matrix_of` each shape; kept, since every stage of every round asks."""
+    return [compressor.matrix_of(shape) for shape in shapes]
+
+
 class _Basis(NamedTuple):
     """Orthonormal bases of one matrix: row [m, r], column [n, r]."""
 
@@ -187,5 +193,5 @@ def _next_basis(received: Tensor, before: Tensor) -> Tensor:
     received = received.detach()
     largest = received.abs().amax()
     nothing = largest == 0
-    basis: Tensor = torch.linalg.qr(received / largest.masked_fill(nothing, 1))[0]
+    basis: Tensor = torch.linalg.qr(received / (largest + nothing))[0]
     return torch.where(nothing, before, basis)

@@ -1,0 +1,168 @@
+"""From words to objects: what a user writes in options or YAML, checked and built.
+
+A component is written as a word (`Rayleigh`, `laser`, `my_module.my_fading`) or with arguments, in YAML
+
+    compressor: {class_path: LowRank, init_args: {rank: 4}}
+
+and as options `--compressor LowRank --compressor.rank 4`. Both become one nested plain value, a *spec*, which is what a
+run records of itself. Classes are checked and converted by their annotations; a function is taken as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PRESETS
+
+Spec = dict[str, Any]
+
+
+class BadConfiguration(ValueError):
+    """A configuration that cannot be built; the message names the place, what was found and the remedy."""
+
+
+def component(value: Any, place: str) -> Any:
+    """Bring a component into its plain form {"class_path": import path, "init_args": {...}}.
+
+    Numbers and lists (an energy budget, say) stay as they are.
+
+    Raises:
+        BadConfiguration: a word that is not known, or a mapping of another form.
+    """
+    if isinstance(value, str):
+        return _word(value, place)
+    if not isinstance(value, dict):
+        return value
+    if set(value) - {"class_path", "init_args"} or not isinstance(value.get("class_path"), str):
+        raise BadConfiguration(
+            f"{place} must be a name, or {{class_path: NAME, init_args: {{...}}}}, got {value!r}; "
+            f"for example {place}: {{class_path: {_examples(place)[0]}, init_args: {{}}}}"
+        )
+    found = _word(value["class_path"], place)
+    for name, entry in (value.get("init_args") or {}).items():
+        found["init_args"][name] = component(entry, f"{place}.{name}") if name in COMPONENTS else entry
+    return found
+
+
+def override(spec: Spec, path: Sequence[str], value: Any) -> None:
+    """Set one option, such as ["uplink", "fading", "k_factor"], in a nested spec; a new class drops the old arguments."""
+    where = spec
+    for depth, name in enumerate(path[:-1]):
+        inner = where.get(name)
+        if inner is None or not isinstance(inner, dict):
+            place = ".".join(path[: depth + 1])
+            raise BadConfiguration(f"--{'.'.join(path)}: say first which {name}, for example --{place} {_examples(name)[0]}")
+        where = inner["init_args"] if "class_path" in inner else inner
+    name = path[-1]
+    where[name] = component(value, ".".join(path)) if name in COMPONENTS else value
+
+
+def build(spec: Any, place: str) -> Any:
+    """Make the object that a spec describes.
+
+    Raises:
+        BadConfiguration: an unknown or misspelt argument, a value of the wrong type, or one that the class refuses.
+    """
+    if not isinstance(spec, dict):
+        return spec
+    target = resolve(spec["class_path"], place)
+    arguments = spec["init_args"]
+    if not inspect.isclass(target):
+        if arguments:
+            raise BadConfiguration(f"{place}: {spec['class_path']} is a function and takes no arguments, got {arguments}")
+        return target
+    inner = {
+        name: build(entry, f"{place}.{name}")
+        for name, entry in arguments.items()
+        if name in COMPONENTS and isinstance(entry, dict)
+    }
+    plain = {name: entry for name, entry in arguments.items() if name not in inner}
+    return call(target, plain, place, inner)
+
+
+def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> Any:
+    """Call a class or function with plain arguments, checked against its annotations, and built ones."""
+    known = inspect.signature(target).parameters
+    for name in plain:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise BadConfiguration(
+                f"{place}: {target.__name__} has no argument {name!r}; {hint}It takes {', '.join(known) or 'none'}"
+            )
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    skipped: set[str | int] = {name for name in known if name not in plain}
+    if inspect.isclass(target):
+        parser.add_class_arguments(target, None, skip=skipped)
+    else:
+        parser.add_function_arguments(target, None, skip=skipped)
+    try:
+        return target(**parser.parse_object(plain).as_dict(), **inner)
+    except (ArgumentError, TypeError, ValueError) as error:
+        missing = [n for n, p in known.items() if p.default is p.empty and n not in plain and n not in inner]
+        if missing:
+            raise BadConfiguration(f"{place}: {target.__name__} needs {', '.join(missing)}") from error
+        reason = " ".join(str(error).split())
+        raise BadConfiguration(f"{place}: {target.__name__}: {reason}") from error
+
+
+def load_yaml(path: str) -> Spec:
+    """Read a configuration file.
+
+    Raises:
+        BadConfiguration: it does not exist, is no YAML, or holds no mapping.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except OSError as error:
+        raise BadConfiguration(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise BadConfiguration(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise BadConfiguration(f"{path} must hold a mapping of options, got {type(content).__name__}")
+    return content
+
+
+def _word(word: str, place: str) -> Spec:
+    """The spec of a class name, a preset or an import path."""
+    if word in PRESETS:
+        preset = deepcopy(PRESETS[word])
+        return {"class_path": CLASSES[preset["class_path"]], "init_args": preset.get("init_args", {})}
+    if word in CLASSES:
+        return {"class_path": CLASSES[word], "init_args": {}}
+    if "." in word and all(part.isidentifier() for part in word.split(".")):
+        return {"class_path": word, "init_args": {}}
+    known = [*CLASSES, *PRESETS]
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise BadConfiguration(
+        f"{place}: {word!r} is not known; {hint}It may be {', '.join(_examples(place))}, or an import path such as "
+        "my_module.my_function"
+    )
+
+
+def _examples(place: str) -> tuple[str, ...]:
+    return COMPONENTS.get(place.rsplit(".", 1)[-1].split("[")[0], (*CLASSES, *PRESETS))
+
+
+def resolve(path: str, place: str) -> Any:
+    """Import a class or function.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BadConfiguration(
+            f"{place}: {path} cannot be imported ({error}); is its folder the working directory?"
+        ) from error

@@ -1,0 +1,194 @@
+"""The `laser` command.
+
+    laser run      train once over an uplink
+    laser sweep    compare schemes over energy budgets, and say how much power each needs
+    laser channel  study a channel without a model, beside its closed forms
+
+`laser COMMAND --help` lists the options of a command and of the components named before --help.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call, component
+from laser_wireless.benchmarks.options import read_options
+from laser_wireless.benchmarks.records import Row, aligned, write_csv, write_text
+from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
+from tqdm import tqdm
+
+_COMMON = """
+  --config FILE      YAML with the same options, nested; options on the command line come after it
+  --output FOLDER    where to write [default runs/NAME]
+  --device DEVICE    auto, cpu or cuda [default auto]"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 done, 1 a run failed, 2 bad options."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.path.insert(0, os.getcwd())  # so that my_module.my_fading is found from the working directory
+    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel}
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    if words[0] not in commands:
+        print(f"laser: {words[0]!r} is not a command; use {', '.join(commands)} (laser --help)", file=sys.stderr)
+        return 2
+    try:
+        return commands[words[0]](words[1:])
+    except BadConfiguration as error:
+        print(f"laser {words[0]}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:  # unreadable files, a device that is not there: said, not thrown
+        print(f"laser {words[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _split(spec: Spec) -> tuple[Spec, Spec]:
+    """Plain arguments, and components."""
+    inner = {name: entry for name, entry in spec.items() if isinstance(entry, dict)}
+    return {name: entry for name, entry in spec.items() if name not in inner}, inner
+
+
+def _run(words: list[str]) -> int:
+    """Train once."""
+    spec: Spec = {name: component(word, name) for name, word in _RUN_DEFAULTS.items()}
+    own = {"output": None, "device": "auto"}
+    if read_options(words, spec, own):
+        return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
+    plain, inner = _split(spec)
+    run: TrainingRun = call(TrainingRun, plain, "run", {name: build(entry, name) for name, entry in inner.items()})
+    place = torch_device(own["device"])
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
+    folder = Path(
+        own["output"] or Path("runs") / f"{type(run.task).__name__}-{type(run.compressor).__name__}-{digest}".lower()
+    )
+    _claim(folder, spec)
+    with tqdm(total=run.num_rounds, unit="round", disable=None) as bar:
+
+        def progress(round: int, latest: Row) -> None:
+            bar.update(round - bar.n)
+            if latest:
+                bar.set_postfix(validation=f"{latest['loss']:.4f}", refresh=False)
+
+        result = train(run, folder, device=place, progress=progress)
+    print(f"{run.compressor}\nover {run.uplink}\n")
+    if result["status"] == "diverged":
+        print(f"diverged after {result['rounds']} rounds: {result['reason']}", file=sys.stderr)
+        return 1
+    print(aligned([{"part": part, **metrics} for part, metrics in result["metrics"].items()]))
+    mean = result["mean_per_round"]
+    print(
+        f"\nper round and device: {mean['energy_spent']:.6g} of {mean['energy_allowed']:.6g} energy spent, "
+        f"{mean['num_symbols']:g} real symbols, {mean['num_channel_uses']:g} channel uses\nwritten to {folder}"
+    )
+    return 0
+
+
+def _claim(folder: Path, spec: Spec) -> None:
+    """Take a folder for a run, or find it taken by the same one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise BadConfiguration(
+            f"{folder} holds a run of another configuration ({path}); give another --output, or delete it"
+        )
+    write_text(path, text)
+
+
+def _sweep(words: list[str]) -> int:
+    """Compare schemes."""
+    from laser_wireless.benchmarks import sweep as sweeps
+    from laser_wireless.benchmarks.report import report
+
+    spec: Spec = {"uplink": component("AnalogUplink", "uplink")}
+    own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
+    name = "sweep"
+    if words and not words[0].startswith("-"):
+        path = _preset(words.pop(0))
+        name = Path(path).stem
+        words = ["--config", path, *words]
+    if read_options(words, spec, own):
+        return _help("sweep", sweeps.Sweep, spec, _SWEEP_EXAMPLES)
+    sweep = sweeps.sweep_from(spec)
+    folder = Path(own["output"] or Path("runs") / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "sweep.yaml", yaml.safe_dump(spec, sort_keys=False))
+    rows = sweeps.run_sweep(sweep, folder, device=own["device"], jobs=int(own["jobs"]))
+    return report(sweep, rows, folder, name)
+
+
+def _preset(word: str) -> str:
+    """A file, or the name of a preset that comes with the package."""
+    if Path(word).exists():
+        return word
+    shipped = Path(__file__).parent / "presets"
+    if (shipped / f"{Path(word).stem}.yaml").exists():
+        return str(shipped / f"{Path(word).stem}.yaml")
+    known = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+    raise BadConfiguration(f"there is no file {word!r}, and presets are {known}")
+
+
+def _channel(words: list[str]) -> int:
+    """Study a channel."""
+    from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+    from laser_wireless.benchmarks.plots import plot_channel
+
+    spec: Spec = {"fading": component("NoFading", "fading"), "power_control": component("AlignedInversion", "power_control")}
+    own: dict[str, Any] = {"output": None, "device": "auto"}
+    if read_options(words, spec, own):
+        return _help("channel", ChannelStudy, spec, _CHANNEL_EXAMPLES)
+    plain, inner = _split(spec)
+    settings: ChannelStudy = call(ChannelStudy, plain, "channel", {n: build(entry, n) for n, entry in inner.items()})
+    rows = study(settings, torch_device(own["device"]), partial(tqdm, unit="SNR", disable=None))
+    words_of = [spec[name]["class_path"].rsplit(".", 1)[-1] for name in ("fading", "power_control")]
+    folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(words_of)}".lower())
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True))
+    write_csv(folder / "channel.csv", rows)
+    title = f"{' + '.join(words_of)}, K = {settings.num_devices}, one gain per device and round"
+    plot_channel(rows, folder / "channel", title)
+    print(aligned(rows))
+    print("\nmse: per symbol of the mean message, messages having unit variance; energy_spent: over the budget")
+    print(f"written to {folder}: channel.csv, channel.png, channel.pdf")
+    return 0
+
+
+def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str) -> int:
+    from laser_wireless.benchmarks import help_text
+
+    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{_COMMON}")
+    print(help_text.options_of(target))
+    chosen = help_text.chosen_components(spec)
+    print(f"\n{chosen}\n" if chosen else "")
+    print(f"Words that stand for a class with arguments:\n{help_text.presets()}")
+    return 0
+
+
+_RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
+_RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
+  laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\
+            --uplink.power_control TruncatedInversion --uplink.power_control.threshold 0.2
+  laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
+_SWEEP_EXAMPLES = """  laser sweep digits.yaml
+  laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
+_CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion
+  laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05"""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""Pictures of a sweep and of a channel study; the only module that imports matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from laser_wireless.benchmarks.analysis import Point
+from laser_wireless.benchmarks.records import Row
+from laser_wireless.benchmarks.sweep import NOISELESS, Sweep
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+MARKERS = "osD^vP"
+
+
+def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row], path: Path, title: str) -> None:
+    """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other."""
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
+    for number, scheme in enumerate(sweep.schemes):
+        points = curves.get(scheme, [])
+        if not points:
+            continue
+        style = {"color": COLOURS[number % 6], "marker": MARKERS[number % 6], "label": scheme}
+        powers = [10 * math.log10(point.energy_budget) for point in points]
+        left.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
+        mine = [row for row in rows if row["scheme"] == scheme and not row["note"]]
+        if mine:
+            saving = np.array([row["saving_db"] for row in mine])
+            around = np.abs(np.array([[row["low"], row["high"]] for row in mine]).T - saving)
+            right.errorbar([row["target"] for row in mine], saving, around, capsize=3, ms=5, **style)
+    if NOISELESS in curves:
+        left.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
+    _log_metric(left)
+    left.set_xlabel("energy budget P per device and round, 10 log10(P / noise variance) [dB]")
+    left.set_ylabel(f"test {sweep.metric}")
+    left.set_title(title, fontsize=10)
+    left.legend(frameon=False)
+    right.axhline(0, color="0.35", lw=1.2)
+    right.set_xlabel(f"target test {sweep.metric}")
+    right.set_ylabel(f"power saved against {sweep.baseline} [dB]")
+    right.set_title(f"mean and 95 % interval over {len(sweep.seeds)} seeds", fontsize=10)
+    if not any(not row["note"] for row in rows):
+        right.text(0.5, 0.6, "no target reached\nby both within the budgets", ha="center", transform=right.transAxes)
+    _save(figure, path)
+
+
+def _log_metric(axes: Axes) -> None:
+    """A log scale with plain numbers: losses span an order of magnitude at most."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.grid(alpha=0.25, which="both")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for kind in ("png", "pdf"):
+        figure.savefig(path.with_suffix(f".{kind}"), dpi=150)
+
+
+def plot_channel(rows: Sequence[Row], path: Path, title: str) -> None:
+    """Draw error, silence and energy of a channel against SNR, closed forms dashed; as PNG and PDF."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    error, silence, energy = figure.subplots(1, 3)
+    snr = [row["snr_db"] for row in rows]
+    bars = [3 * row["mse_se"] for row in rows]
+    error.errorbar(
+        snr,
+        [row["mse"] for row in rows],
+        bars,
+        fmt="o",
+        ms=5,
+        capsize=3,
+        color=COLOURS[0],
+        label="simulated, 3 standard errors",
+    )
+    error.plot(snr, [row["mse_given_gains"] for row in rows], "--", color=COLOURS[1], label="closed form, given the gains")
+    if any(math.isfinite(row["mse_theory"]) for row in rows):
+        error.plot(snr, [row["mse_theory"] for row in rows], ":", color="k", lw=2, label="closed form, mean over fading")
+    error.set_yscale("log")
+    error.set_ylabel("mean-square error per symbol")
+    error.legend(frameon=False, fontsize=8)
+    silence.plot(snr, [row["silent"] for row in rows], "o", color=COLOURS[0], label="a device is silent")
+    silence.plot(snr, [row["silent_theory"] for row in rows], "--", color=COLOURS[0], label="closed form")
+    silence.plot(snr, [row["outage"] for row in rows], "s", color=COLOURS[1], label="all are silent (outage)")
+    silence.plot(snr, [row["outage_theory"] for row in rows], "--", color=COLOURS[1], label="closed form")
+    silence.set_ylabel("probability")
+    silence.set_ylim(-0.03, 1.03)
+    silence.legend(frameon=False, fontsize=8)
+    energy.plot(snr, [row["energy_spent"] for row in rows], "o-", color=COLOURS[0], label="mean over devices")
+    energy.plot(snr, [row["energy_spent_largest"] for row in rows], "s-", color=COLOURS[1], label="largest seen")
+    energy.axhline(1, color="0.35", ls="--", lw=1.2, label="budget")
+    energy.set_ylabel("energy spent / energy budget")
+    energy.set_ylim(0, 1.15)
+    energy.legend(frameon=False, fontsize=8)
+    for axes in (error, silence, energy):
+        axes.set_xlabel("SNR of one device, per real symbol [dB]")
+        axes.grid(alpha=0.25)
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)

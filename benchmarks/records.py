@@ -1,0 +1,124 @@
+"""Records on disk: each file is whole or absent, numbers survive the way there and back to the bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Row = dict[str, Any]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the target, flush, rename: a crash leaves the old file or the new one."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: the file is truncated or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable ({error}); delete it to compute it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}; delete it to compute it again")
+    return content
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with the columns of the first; floats in full."""
+    lines = [",".join(rows[0])] if rows else []
+    for row in rows:
+        if list(row) != list(rows[0]):
+            raise ValueError(f"all rows must have the columns {list(rows[0])}, got {list(row)}")
+        lines.append(",".join(_cell(value) for value in row.values()))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_csv(path: Path) -> list[Row]:
+    """Read what `write_csv` wrote, numbers as numbers.
+
+    Raises:
+        ValueError: a row is cut short.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise ValueError(f"{path}, line {number}: cut short or too long; delete the file to compute it again")
+    return [{name: _value(cell) for name, cell in row.items()} for row in rows]
+
+
+def aligned(rows: Sequence[Row]) -> str:
+    """Rows as a text table, numbers to five digits."""
+    if not rows:
+        return "(nothing)"
+    cells = [list(rows[0])] + [[f"{v:.5g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def environment() -> Row:
+    """What a figure depends on beside its configuration: commit, versions, machine."""
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+    }
+
+
+def _cell(value: Any) -> str:
+    text = repr(value) if isinstance(value, float) else str(value)
+    return f'"{text}"' if "," in text else text
+
+
+def _value(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell
+
+
+def _commit() -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())

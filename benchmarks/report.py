@@ -1,0 +1,44 @@
+"""What a sweep says at its end: tables on the terminal, CSV, a picture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from laser_wireless.benchmarks import analysis
+from laser_wireless.benchmarks.plots import plot_sweep
+from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.sweep import Sweep
+
+
+def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
+    """Print and write the tables and the picture of a finished sweep; returns 1 if a run failed, else 0."""
+    failed = [row["reason"] for row in rows if row["status"] == "failed"]
+    for reason in dict.fromkeys(failed):
+        print(f"failed: {reason}", file=sys.stderr)
+    curves = analysis.choose(sweep, rows)
+    if not curves:
+        return 1
+    table, saved = analysis.table(sweep, curves), analysis.savings(sweep, curves)
+    write_csv(folder / "table.csv", table)
+    write_csv(folder / "savings.csv", saved)
+    write_json(folder / "environment.json", environment())
+    title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, learning rate chosen on validation"
+    plot_sweep(sweep, curves, saved, folder / "sweep", title)
+    print(aligned(table))
+    print(
+        "\nlearning rates: least mean validation loss over the seeds, on one grid for all schemes; test data only measures."
+    )
+    edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
+    if edges:
+        print(f"{len(edges)} of {len(table)} chosen rates lie at an edge of the grid (rate_at_edge): widen it to be sure.")
+    print(f"\npower needed for a test {sweep.metric}, 10 log10(P) in dB, and saving against {sweep.baseline} ", end="")
+    print(f"(mean and 95 % interval over {len(sweep.seeds)} seeds, paired):")
+    print(aligned(saved) if saved else "no target is passed by all curves within these budgets")
+    for scheme in sweep.schemes:
+        if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
+            found = analysis.crossovers_db(curves[scheme], curves[sweep.baseline])
+            where = ", ".join(f"{power:.1f} dB" for power in found) if found else "none within these budgets"
+            print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
+    print(f"\nwritten to {folder}: table.csv, savings.csv, sweep.png, sweep.pdf, runs/")
+    return 1 if failed else 0

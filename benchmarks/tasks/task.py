@@ -1,0 +1,47 @@
+"""What a task is: data in three fixed parts, a model, a loss, an optimiser.
+
+A task's own parameters fix its data and its splits, whatever the seed of the run; the seed fixes the model's start, the
+devices' shards and the order of batches. Learning rates are chosen on the validation part, results are those of the test
+part, and no part shares a sample with another.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from laser_wireless.channels import Streams
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Split = Literal["validation", "test"]
+
+
+class Task(Protocol):
+    """A learning problem for K devices."""
+
+    averaging: float
+    """Decay of the weight average that is evaluated, per round; 0 evaluates the weights themselves."""
+
+    def model(self, seed: int) -> nn.Module:
+        """Return a fresh model on the CPU; torch's global generator is left as it was."""
+        ...
+
+    def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
+        """Return the round's mini-batches on the CPU, tensors [K, batch, ...]."""
+        ...
+
+    def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
+        """Return the mean training loss of one device's batch."""
+        ...
+
+    def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Return the metrics of a model on a part of the data: always "loss" (nats), lower is better."""
+        ...
+
+    def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
+        """Return the optimiser that steps with the decoded gradients."""
+        ...
+
+    def learning_rate_factor(self, round: int, num_rounds: int) -> float:
+        """Return the factor on the learning rate in a round."""
+        ...

@@ -1,0 +1,239 @@
+"""One training over an uplink, in a folder of its own: resumable at any moment, the same to the bit as an unbroken one.
+
+config.yaml      what was asked
+rounds.csv       per round: training loss and ledger
+evaluations.csv  validation metrics, every so many rounds
+checkpoint.pt    where to go on from; gone when the run is done
+result.json      metrics of the last round, totals of the ledger; there if and only if the run is done
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
+from laser_wireless.benchmarks.tasks import Task
+from laser_wireless.channels import Ledger, Streams, Uplink
+from laser_wireless.compression import Compressor
+from laser_wireless.training import UplinkBridge, averaged_model, load_checkpoint, save_checkpoint
+from torch import Tensor, nn
+
+Place = Literal["auto", "cpu", "cuda"]
+
+
+def torch_device(name: Place) -> torch.device:
+    """The torch device of a name: "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: "cuda" without a GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but torch sees no GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What to train, over what.
+
+    Args:
+        task: data, model and optimiser.
+        compressor: what goes on the air.
+        uplink: the channel, with its energy budget.
+        num_devices: K, devices that send at once.
+        num_rounds: uplink rounds, one optimiser step each.
+        learning_rate: of the task's optimiser.
+        seed: of the model's start, data order, gains, noise and compressor.
+        evaluate_every: rounds between looks at the validation part; the last round is always evaluated.
+        checkpoint_seconds: seconds between checkpoints.
+    """
+
+    task: Task
+    compressor: Compressor
+    uplink: Uplink
+    num_devices: int = 16
+    num_rounds: int = 240
+    learning_rate: float = 0.05
+    seed: int = 0
+    evaluate_every: int = 40
+    checkpoint_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("num_devices", "num_rounds", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {self.seed}")
+
+
+class Diverged(ArithmeticError):
+    """The training left the finite numbers."""
+
+
+def train(
+    run: TrainingRun, folder: Path, *, device: torch.device, progress: Callable[[int, Row], None] = lambda round, row: None
+) -> Row:
+    """Train to the end, from the last checkpoint in the folder if there is one, and return the result.
+
+    Args:
+        run: what to train.
+        folder: an existing folder, for this run alone.
+        device: where to compute.
+        progress: called after each round with the number of rounds done and the latest evaluation.
+
+    Returns:
+        the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.
+
+    Raises:
+        ValueError: a file in the folder is not readable.
+    """
+    done = folder / "result.json"
+    if done.exists():
+        return read_json(done)
+    trainer = _Trainer(run, folder, device)
+    trainer.resume()
+    saved = time.monotonic()
+    try:
+        while trainer.round < run.num_rounds:
+            trainer.step()
+            if trainer.round % run.evaluate_every == 0 or trainer.round == run.num_rounds:
+                trainer.evaluate()
+            progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
+            if time.monotonic() - saved >= run.checkpoint_seconds:
+                trainer.save()
+                saved = time.monotonic()
+        result = trainer.result("done")
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+    except (FloatingPointError, Diverged) as error:
+        result = trainer.result("diverged", str(error))
+    trainer.write_rounds()
+    write_json(done, result)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return result
+
+
+class _Trainer:
+    """The state of a run between two rounds."""
+
+    def __init__(self, run: TrainingRun, folder: Path, device: torch.device) -> None:
+        self.run, self.folder, self.device = run, folder, device
+        self.model: nn.Module = run.task.model(run.seed).to(device)
+        self.bridge = UplinkBridge(
+            self.model, num_devices=run.num_devices, compressor=run.compressor, uplink=run.uplink, seed=run.seed
+        )
+        self.optimizer = run.task.optimizer(self.model, run.learning_rate)
+        self.average = averaged_model(self.model, decay=run.task.averaging) if run.task.averaging else None
+        self.streams = Streams(run.seed)
+        self.rows: list[Row] = []
+        self.evaluations: list[Row] = []
+        self._unread: list[tuple[Tensor, Ledger]] = []
+
+    @property
+    def round(self) -> int:
+        return self.bridge.round
+
+    def step(self) -> None:
+        """One round and one optimiser step; nothing is read back from the device."""
+        batches = self.run.task.batches(self.round, self.run.num_devices, self.streams)
+        factor = self.run.task.learning_rate_factor(self.round, self.run.num_rounds)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.learning_rate * factor
+        losses = self.bridge.backward(self.run.task.loss, *(batch.to(self.device) for batch in batches))
+        self._unread.append((losses.mean(), self.bridge.exchange()))
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def evaluate(self) -> None:
+        """Take the validation metrics of the model as it stands."""
+        self.read()
+        self.evaluations.append({"round": self.round, **self.metrics("validation")})
+
+    def metrics(self, split: Literal["validation", "test"]) -> Row:
+        """Metrics of the averaged model, or of the weights if the task does not average."""
+        model = self.model if self.average is None else self.average
+        training = model.training
+        model.eval()
+        found = self.run.task.evaluate(model, split)
+        model.train(training)
+        if not all(torch.isfinite(torch.tensor(list(found.values())))):
+            raise Diverged(f"the {split} metrics of round {self.round} are not finite: {found}")
+        return dict(found)
+
+    def read(self) -> None:
+        """Read the ledgers and losses that are still on the device.
+
+        Raises:
+            FloatingPointError: a round was void.
+        """
+        for loss, ledger in self._unread:
+            self.rows.append({"round": ledger.round, "training_loss": loss.item(), **ledger.summary()})
+        self._unread.clear()
+
+    def save(self) -> None:
+        """Write rounds and checkpoint; only a sound state replaces the last one."""
+        self.read()
+        content = {
+            "bridge": self.bridge.state_dict(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "evaluations": self.evaluations,
+        }
+        self.write_rounds()
+        save_checkpoint(self.folder / "checkpoint.pt", content)
+
+    def resume(self) -> None:
+        """Take up the run at its checkpoint, if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        content = load_checkpoint(path)
+        try:
+            self.bridge.load_state_dict(content["bridge"])
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(content["average"])
+            self.evaluations = content["evaluations"]
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"{path} does not fit this run ({error}); delete it to start this run again") from error
+        self.rows = [row for row in read_csv(self.folder / "rounds.csv") if row["round"] < self.round]
+        if len(self.rows) != self.round:
+            raise ValueError(
+                f"{self.folder / 'rounds.csv'} has {len(self.rows)} of the checkpoint's {self.round} rounds; delete "
+                f"{path.name} to start this run again"
+            )
+
+    def write_rounds(self) -> None:
+        """Write what was recorded so far."""
+        write_csv(self.folder / "rounds.csv", self.rows)
+        write_csv(self.folder / "evaluations.csv", self.evaluations)
+
+    def result(self, status: str, reason: str = "") -> Row:
+        """The run's result: metrics of the last round, means of the ledger over the rounds."""
+        totals = {}
+        for name in ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses", "outage"):
+            values = [row[name] for row in self.rows]
+            totals[name] = sum(values) / len(values) if values else float("nan")
+        metrics: dict[str, Any] = {"validation": {"loss": float("inf")}, "test": {"loss": float("inf")}}
+        if status == "done":
+            metrics = {"validation": self.metrics("validation"), "test": self.metrics("test")}
+        return {
+            "status": status,
+            "reason": reason,
+            "rounds": self.round,
+            "metrics": metrics,
+            "mean_per_round": totals,
+            "peak_power": max((row["peak_power"] for row in self.rows), default=float("nan")),
+            "environment": environment(),
+        }

@@ -1,0 +1,49 @@
+"""The words of code, options and YAML: class names, and the papers' names as presets of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "compression": ("Uncompressed", "LowRank"),
+    "channels": (
+        "AnalogUplink",
+        "NoFading",
+        "Rayleigh",
+        "Rician",
+        "AlignedInversion",
+        "TruncatedInversion",
+        "NormAllocation",
+        "LeastNoiseAllocation",
+        "UniformAllocation",
+        "OracleScale",
+        "PreviousScale",
+        "LinearEnergy",
+        "StepEnergy",
+    ),
+    "benchmarks.tasks": ("Digits", "StdlibText"),
+}
+
+CLASSES: dict[str, str] = {name: f"laser_wireless.{package}.{name}" for package, names in _NAMES.items() for name in names}
+"""Class name -> import path."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
+    "z-sgd": {"class_path": "Uncompressed"},
+    "digits": {"class_path": "Digits"},
+    "digits-linear": {"class_path": "Digits", "init_args": {"architecture": "linear"}},
+    "stdlib-text": {"class_path": "StdlibText"},
+}
+"""One word -> class and arguments."""
+
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "task": ("digits", "digits-linear", "stdlib-text"),
+    "compressor": ("LowRank", "Uncompressed"),
+    "uplink": ("AnalogUplink",),
+    "fading": ("NoFading", "Rayleigh", "Rician"),
+    "power_control": ("AlignedInversion", "TruncatedInversion"),
+    "allocation": ("NormAllocation", "LeastNoiseAllocation", "UniformAllocation"),
+    "scale": ("OracleScale", "PreviousScale"),
+    "energy_budget": ("LinearEnergy", "StepEnergy"),
+}
+"""Parameters that take an object or a function, wherever they stand -> the words that fit."""

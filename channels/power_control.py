@@ -130,4 +130,5 @@ def _invert(h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreemen
     unheard = segments.from_blocks(unusable) | (speakers == 0)
     scale = (segments.from_blocks(common) * speakers).reciprocal().masked_fill(unheard, 0)
     precoder = segments.from_blocks(own) * inverse * (gain.conj() if gain.is_complex() else gain)
-    return Transceiver(precoder, scale, segments.from_blocks(own / common) * active, active)
+    delivered = segments.from_blocks(own / common) * active
+    return Transceiver(precoder, scale, delivered, active & ~segments.from_blocks(unusable & ~empty))

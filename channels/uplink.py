@@ -173,6 +173,8 @@ class AnalogUplink:
         elif gains is None:
             generator = streams.generator("gains", round, symbols.device)
             gains = draw_gains(self.fading, num_devices, segments.grid, round=round, generator=generator)
+        else:
+            _check_gains(gains, num_devices, segments.grid)
         h = segments.gains_of(gains)
         norms, peaks = segments.measure(symbols)
 
@@ -317,6 +319,15 @@ def _times_j(values: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(values, (0, values.shape[-1] % 2)).unflatten(-1, (-1, 2))
     turned = torch.stack([-padded[..., 1], padded[..., 0]], dim=-1).flatten(-2)
     return turned[..., : values.shape[-1]]
+
+
+def _check_gains(gains: Tensor, num_devices: int, grid: Grid) -> None:
+    wanted = (num_devices, grid.num_cells)
+    if gains.ndim < 2 or any(found not in (1, size) for found, size in zip(gains.shape[-2:], wanted, strict=True)):
+        raise ValueError(
+            f"gains must be [..., num_devices, T F] = [..., {wanted[0]}, {wanted[1]}] (axes of length 1 are broadcast), "
+            f"got shape {list(gains.shape)}"
+        )
 
 
 def _check_message(symbols: Tensor, layout: Sequence[int]) -> int:

@@ -1,0 +1,101 @@
+"""The ledger: what a round cost, against counts by hand."""
+
+import math
+
+import pytest
+import torch
+from helpers.statistical import seeded
+from helpers.uplinks import BASEBANDS, COHERENCES, random_message
+from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, Streams, TruncatedInversion
+
+LAYOUT = (4, 3)
+
+
+def ledger_of(u, *, layout=LAYOUT, **options):
+    uplink = AnalogUplink(**{"energy_budget": 2.0, **options})
+    return uplink.aggregate(u, layout, round=5, streams=Streams(0)).ledger
+
+
+def test_channel_uses_carry_two_real_symbols_or_one():
+    u = random_message(2, LAYOUT)
+    assert (ledger_of(u).num_symbols, ledger_of(u).num_channel_uses) == (7, 4)
+    assert ledger_of(u, baseband="real").num_channel_uses == 7
+
+
+def test_seconds_follow_from_the_bandwidth():
+    u = random_message(2, LAYOUT)
+    assert ledger_of(u).seconds is None
+    assert ledger_of(u, bandwidth_hz=2e6).seconds == 4 / 2e6
+
+
+@pytest.mark.parametrize("coherence", COHERENCES)
+@pytest.mark.parametrize("baseband", BASEBANDS)
+def test_peak_and_papr_are_those_of_the_transmitted_symbols(baseband, coherence):
+    u = random_message(3, LAYOUT, dtype=torch.float64)
+    uplink = AnalogUplink(
+        energy_budget=2.0, fading=Rayleigh(), coherence=coherence, baseband=baseband, power_control=TruncatedInversion()
+    )
+    plan = uplink.plan(u, LAYOUT, round=5, streams=Streams(0))
+    precoder = plan.segments.expand(plan.transceiver.precoder.expand(plan.norms.shape))
+    peak = (precoder.abs() * u).square().amax(-1)  # per real symbol
+    ledger = uplink.aggregate(u, LAYOUT, round=5, streams=Streams(0)).ledger
+    torch.testing.assert_close(ledger.peak_power, peak)
+    torch.testing.assert_close(ledger.papr, peak / (ledger.energy_spent / 7))
+
+
+def test_silent_device_has_no_papr():
+    u = random_message(2, LAYOUT)
+    u[0] = 0
+    assert ledger_of(u).papr[0].item() == 0
+
+
+def test_active_fraction_and_outage_count_symbols():
+    u = torch.ones(2, 8)
+    gains = torch.tensor([[1.0, 0.1, 1.0, 0.1], [1.0, 1.0, 1.0, 0.1]])
+    uplink = AnalogUplink(energy_budget=1.0, coherence="symbol", power_control=TruncatedInversion(threshold=0.5))
+    ledger = uplink.aggregate(u, (8,), round=0, streams=Streams(0), gains=gains).ledger
+    assert ledger.active_fraction.tolist() == [0.5, 0.75]
+    assert ledger.outage.item() == 0.25
+
+
+def test_block_that_waits_for_its_amplitude_counts_as_outage():
+    """Under PreviousScale a block that was empty stays silent for a round: the estimate is 0 there, for want of senders."""
+    u = random_message(2, LAYOUT)
+    empty = u.clone()
+    empty[:, 4:] = 0
+    uplink = AnalogUplink(energy_budget=1.0, scale=PreviousScale())
+    state = uplink.aggregate(empty, LAYOUT, round=0, streams=Streams(0)).state
+    ledger = uplink.aggregate(u, LAYOUT, round=1, streams=Streams(0), state=state).ledger
+    assert ledger.outage.item() == pytest.approx(3 / 7)
+    assert ledger.active_fraction.tolist() == pytest.approx([4 / 7, 4 / 7])
+
+
+def test_side_information_and_known_gains_are_counted():
+    u = random_message(3, LAYOUT)
+    assert ledger_of(u).side_information == 4
+    assert ledger_of(u).known_gains == 0
+    assert ledger_of(u, fading=Rayleigh()).known_gains == 3
+    assert ledger_of(u, fading=Rayleigh(), coherence="symbol").known_gains == 3 * 4
+
+
+def test_summary_reads_numbers():
+    u = random_message(3, LAYOUT)
+    ledger = ledger_of(u, fading=Rayleigh())
+    summary = ledger.summary()
+    assert set(summary) == {
+        *("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "outage"),
+        *("num_symbols", "num_channel_uses", "seconds", "side_information", "known_gains"),
+    }
+    assert summary["energy_allowed"] == 2.0
+    assert summary["energy_spent"] == pytest.approx(ledger.energy_spent.mean().item())
+    assert summary["max_energy_spent"] == ledger.energy_spent.max().item()
+    assert math.isnan(summary["seconds"])
+    assert all(isinstance(value, float | int) for value in summary.values())
+
+
+def test_every_column_has_the_devices_axis():
+    u = torch.randn(4, 3, 7, generator=seeded(0))
+    ledger = ledger_of(u, energy_budget=[1.0, 2.0, 3.0])
+    for name in ("energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "nonfinite"):
+        assert getattr(ledger, name).shape == (4, 3), name
+    assert ledger.outage.shape == (4,)

@@ -1,0 +1,106 @@
+"""How long does a full round take, stage by stage, and how far is that from what memory allows?
+
+python -m laser_wireless.benchmarks.speed
+python -m laser_wireless.benchmarks.speed --cases mlp resnet18 --threads 2 --output speed.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from laser_wireless.benchmarks.records import environment
+from laser_wireless.benchmarks.speed.measure import Measurement, measure
+from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case
+from laser_wireless.benchmarks.speed.table import to_csv, to_markdown
+
+_DESCRIPTION = """\
+Times one round of the uplink as UplinkBridge.exchange runs it: encode (gradients to message), channel (energy,
+superposition, noise, ledger), settle (error memory), decode. No data and no model: gradients are random, shapes are
+those of real models.
+
+cases (K devices):
+{cases}
+
+How to read the result. LowRank sends one factor in even rounds and the other in odd ones, so both are shown, and their
+mean. "floor" is the time in which the bytes that must move can move, at the speed of a copy between two buffers of the
+same size in the same run; "round / floor" is 1 for a program that cannot be made faster on this machine. "plain" is a
+straightforward loop over devices and layers. Medians tell what to expect; minima are less disturbed by other work on the
+machine. Each case runs in a process of its own, whose peak memory above its start is compared with (K + 6) d numbers of
+four bytes.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the cases asked for, print the tables, and write them where asked."""
+    options = _options(arguments)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    cases = QUICK if options.quick else CASES
+    load = _load()
+    measurements = {}
+    for name in options.cases or cases:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        seconds = 0.0 if options.quick else options.seconds
+        measurements[name] = _in_own_process(cases[name], device=device, threads=options.threads, seconds=seconds)
+    facts = _facts(device, options.threads) | {"load average (1 min) before and after": f"{load} and {_load()}"}
+    print(to_markdown(facts, measurements))
+    if options.output:
+        write = to_csv if options.output.suffix == ".csv" else to_markdown
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(write(facts, measurements))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    lines = [f"  {name}: {c.scheme}, K = {c.num_devices}, {c.num_parameters:,} parameters" for name, c in CASES.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m laser_wireless.benchmarks.speed",
+        description=_DESCRIPTION.format(cases="\n".join(lines)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the list above; all of them if left out")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes a GPU if there is one")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (default: all cores)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="about so long is each case timed (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="tiny shapes and few repetitions: does it run? Not for reading")
+    parser.add_argument("--output", type=Path, help="also write the tables here; .md or .csv, by the name's end")
+    options = parser.parse_args(arguments)
+    cases = QUICK if options.quick else CASES
+    if unknown := set(options.cases or ()) - set(cases):
+        parser.error(f"--cases must be among {', '.join(cases)}, got {', '.join(sorted(unknown))}")
+    if options.threads < 1:
+        parser.error(f"--threads must be >= 1, got {options.threads}")
+    if options.output and options.output.suffix not in (".md", ".csv"):
+        parser.error(f"--output must end in .md or .csv, got {options.output}")
+    return options
+
+
+def _in_own_process(case: Case, *, device: str, threads: int, seconds: float) -> Measurement:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, case, device=device, threads=threads, seconds=seconds).result()
+
+
+def _facts(device: str, threads: int) -> dict[str, str]:
+    """What a reader must know to repeat the run."""
+    found = environment()
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"{found['cpu']}, {os.cpu_count()} cores",
+        "threads": str(threads),
+        "torch": str(found["torch"]),
+        "commit": str(found["commit"]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+if __name__ == "__main__":
+    main()

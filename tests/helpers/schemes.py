@@ -1,0 +1,75 @@
+"""Compressors in a run of rounds: memory, message, uplink, decoding; no bridge."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from laser_wireless.channels import AnalogUplink, Reception, ScaleState, Streams
+from laser_wireless.compression import Compressor, LowRank, Message, Uncompressed, settle_
+from torch import Tensor
+
+from helpers.statistical import seeded
+
+COMPRESSORS = [
+    Uncompressed(),
+    Uncompressed(error_feedback=True),
+    LowRank(rank=1),
+    LowRank(rank=3),
+    LowRank(rank=2, error_feedback=False),
+    LowRank(rank=1, rule="both"),
+    LowRank(rank=3, rule="both"),
+]
+SHAPES = ((6, 9), (5,), (4, 3, 2), (), (12, 2))
+SIZE = sum(math.prod(shape) for shape in SHAPES)
+
+
+class Step(NamedTuple):
+    """One round of a run."""
+
+    asked: Tensor
+    owed: Tensor
+    message: Message
+    reception: Reception
+    decoded: list[Tensor]
+
+
+def random_gradients(num_devices: int, *, size: int = SIZE, dtype=torch.float64, seed: int = 0) -> Tensor:
+    """Gradients [K, d]."""
+    return torch.randn(num_devices, size, dtype=dtype, generator=seeded(seed))
+
+
+def begin(compressor: Compressor, shapes=SHAPES, *, num_devices: int = 3, dtype=torch.float64, device="cpu", seed: int = 0):
+    """The state before round 0."""
+    return compressor.init(shapes, num_devices, device=torch.device(device), dtype=dtype, seed=seed)
+
+
+class Run:
+    """Rounds one after another, as the bridge does them."""
+
+    def __init__(self, compressor: Compressor, uplink: AnalogUplink, shapes=SHAPES, *, num_devices: int = 3, **options: Any):
+        self.compressor, self.uplink, self.streams = compressor, uplink, Streams(options.pop("stream_seed", 0))
+        self.state = begin(compressor, shapes, num_devices=num_devices, **options)
+        self.memory: Tensor | None = None
+        self.scale: ScaleState | None = None
+        self.round = 0
+
+    def step(self, gradients: Tensor) -> Step:
+        """One round; the memory before it is what the last one left."""
+        self.memory = gradients.clone() if self.memory is None else self.memory + gradients
+        asked, round = self.memory.clone(), self.round
+        message = self.compressor.encode(self.memory, self.state, round=round)
+        sent = message._replace(symbols=message.symbols.clone())  # a message may be a view of the memory, settled below
+        reception = self.uplink.aggregate(
+            message.symbols, message.layout, round=round, streams=self.streams, state=self.scale, share_as=message.share_as
+        )
+        settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self.state, round=round)
+        decoded, self.state = self.compressor.decode(reception.estimate, self.state, round=round)
+        self.scale, self.round = reception.state, round + 1
+        return Step(asked, self.memory.clone(), sent, reception, decoded)
+
+
+def flat(parameters: list[Tensor]) -> Tensor:
+    """One row [d] of all parameters."""
+    return torch.cat([parameter.reshape(-1) for parameter in parameters])

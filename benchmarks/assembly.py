@@ -163,6 +163,4 @@ def resolve(path: str, place: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise BadConfiguration(
-            f"{place}: {path} cannot be imported ({error}); is its folder the working directory?"
-        ) from error
+        raise BadConfiguration(f"{place}: cannot import {path} ({error}); is its folder the working directory?") from error

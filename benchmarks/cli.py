@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:  # unreadable files, a device that is not there: said, not thrown
+    except (ValueError, TypeError, OSError) as error:  # unreadable files, a user's function gone wrong: said, not thrown
         print(f"laser {words[0]}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -28,7 +28,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -60,10 +60,12 @@ def read_csv(path: Path) -> list[Row]:
     """Read what `write_csv` wrote, numbers as numbers.
 
     Raises:
-        ValueError: a row is cut short.
+        ValueError: the file or a row is cut short.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError(f"{path} is cut short: its last line has no end; delete the file to compute it again")
+    rows = list(csv.DictReader(text.splitlines()))
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise ValueError(f"{path}, line {number}: cut short or too long; delete the file to compute it again")

@@ -29,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
         raise ValueError(f"{path} is not a readable checkpoint ({error}); delete it to start this run again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a checkpoint; delete it to start this run again")

@@ -1,0 +1,140 @@
+"""Words become objects; what does not fit is refused by name."""
+
+import pytest
+import torch
+from laser_wireless.benchmarks.assembly import BadConfiguration, build, component, load_yaml, override
+from laser_wireless.benchmarks.options import read_options
+from laser_wireless.benchmarks.vocabulary import CLASSES, PRESETS
+from laser_wireless.channels import AnalogUplink, LinearEnergy, Rayleigh, TruncatedInversion
+from laser_wireless.compression import LowRank, Uncompressed
+
+
+def from_options(line: str, **start: str) -> dict:
+    spec = {name: component(word, name) for name, word in start.items()}
+    read_options(line.split(), spec, {})
+    return spec
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_word_of_the_vocabulary_names_a_class(name):
+    module, _, attribute = CLASSES[name].rpartition(".")
+    assert getattr(__import__(module, fromlist=[attribute]), attribute).__name__ == name
+
+
+@pytest.mark.parametrize("word", PRESETS)
+def test_every_preset_can_be_built(word):
+    assert type(build(component(word, "compressor"), "compressor")).__name__ == PRESETS[word]["class_path"]
+
+
+def test_papers_names_are_presets():
+    assert build(component("laser", "compressor"), "compressor") == LowRank(rank=4)
+    assert build(component("z-sgd", "compressor"), "compressor") == Uncompressed()
+
+
+def test_options_reach_nested_components_and_numbers_become_floats():
+    spec = from_options(
+        "--uplink.energy_budget 16 --uplink.fading Rayleigh --uplink.power_control TruncatedInversion "
+        "--uplink.power_control.threshold=2e-1",
+        uplink="AnalogUplink",
+    )
+    uplink = build(spec["uplink"], "uplink")
+    assert uplink == AnalogUplink(energy_budget=16.0, fading=Rayleigh(), power_control=TruncatedInversion(threshold=0.2))
+    assert isinstance(uplink.energy_budget, float)
+
+
+def test_a_schedule_is_a_component_with_arguments():
+    spec = from_options(
+        "--uplink.energy_budget LinearEnergy --uplink.energy_budget.energy_budget 3 --uplink.energy_budget.num_rounds 10",
+        uplink="AnalogUplink",
+    )
+    assert build(spec["uplink"], "uplink").energy_budget == LinearEnergy(energy_budget=3.0, num_rounds=10)
+
+
+def test_a_budget_per_device_is_a_list():
+    spec = from_options("--uplink.energy_budget [1,2.5]", uplink="AnalogUplink")
+    assert build(spec["uplink"], "uplink").energy_budget == [1.0, 2.5]
+
+
+def test_a_plain_function_without_annotations_is_a_component(tmp_path, monkeypatch):
+    (tmp_path / "somebodys_channel.py").write_text("def fade(num_devices, antennas, grid, *, round, generator):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = from_options("--uplink.energy_budget 1 --uplink.fading somebodys_channel.fade", uplink="AnalogUplink")
+    assert build(spec["uplink"], "uplink").fading.__name__ == "fade"
+
+
+def test_a_new_class_drops_the_old_arguments():
+    spec = from_options("--compressor.rank 7 --compressor Uncompressed", compressor="LowRank")
+    assert build(spec["compressor"], "compressor") == Uncompressed()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--compressor LowRnk", "LowRnk.*did you mean LowRank"),
+        ("--compressor.rnk 3", "no argument 'rnk'; did you mean rank"),
+        ("--compressor.rank abc", "rank.*int.*abc"),
+        ("--compressor.rank 0", "rank must be an integer >= 1"),
+        ("--compressor.rule bth", "rule.*bth"),
+        ("--uplink.fading.k_factor 3", "say first which fading"),
+        ("--uplink.fading nowhere.fade", "cannot import nowhere.fade"),
+        ("--uplink.fading torch.no_such_thing", "cannot import torch.no_such_thing"),
+        ("--uplink.energy_budget -3", "energy_budget must be finite and > 0"),
+        ("--uplink.coherence blok", "coherence"),
+    ],
+)
+def test_bad_options_are_refused_by_name(line, message):
+    def build_all():
+        spec = from_options(line, compressor="LowRank", uplink="AnalogUplink")
+        spec["uplink"]["init_args"].setdefault("energy_budget", 1.0)
+        return [build(entry, name) for name, entry in spec.items()]
+
+    with pytest.raises(BadConfiguration, match=message):
+        build_all()
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(BadConfiguration, match="AnalogUplink needs energy_budget"):
+        build(component("AnalogUplink", "uplink"), "uplink")
+
+
+def test_arguments_for_a_function_are_refused():
+    with pytest.raises(BadConfiguration, match=r"is a function and takes no arguments"):
+        build({"class_path": "torch.rand", "init_args": {"size": 3}}, "fading")
+    assert build({"class_path": "torch.rand", "init_args": {}}, "fading") is torch.rand
+
+
+@pytest.mark.parametrize("words", [["rank", "4"], ["--rank"], ["--rank", "--device"]])
+def test_words_that_are_no_options_are_refused(words):
+    with pytest.raises(BadConfiguration, match=r"not an option|needs a value"):
+        read_options(words, {}, {})
+
+
+@pytest.mark.parametrize("form", [{"class": "LowRank"}, {"class_path": 3}, {"class_path": "LowRank", "args": {}}])
+def test_components_of_another_form_are_refused(form):
+    with pytest.raises(BadConfiguration, match=r"must be a name, or"):
+        component(form, "compressor")
+
+
+def test_options_come_after_the_file_whatever_their_order(tmp_path):
+    path = tmp_path / "some.yaml"
+    path.write_text("compressor: {class_path: LowRank, init_args: {rank: 2}}\nnum_rounds: 7\n")
+    spec: dict = {}
+    assert not read_options(["--num_rounds", "9", "--config", str(path)], spec, {})
+    assert spec["num_rounds"] == 9
+    assert build(spec["compressor"], "compressor") == LowRank(rank=2)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [1", "is not YAML"), ("- 1", "must hold a mapping"), ("", "NoneType")])
+def test_files_that_are_no_configuration_are_refused(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(BadConfiguration, match=message):
+        load_yaml(str(path))
+    with pytest.raises(BadConfiguration, match="cannot be read"):
+        load_yaml(str(tmp_path / "absent.yaml"))
+
+
+def test_override_keeps_what_it_does_not_name():
+    spec = {"uplink": component({"class_path": "AnalogUplink", "init_args": {"noise_variance": 2.0}}, "uplink")}
+    override(spec, ["uplink", "energy_budget"], 4.0)
+    assert build(spec["uplink"], "uplink") == AnalogUplink(energy_budget=4.0, noise_variance=2.0)

@@ -1,0 +1,135 @@
+"""The command as a stranger meets it: help, results, errors."""
+
+import pytest
+import yaml
+from laser_wireless.benchmarks.cli import main
+from laser_wireless.benchmarks.records import read_csv, read_json
+
+RUN = ["run", "--num_devices", "4", "--num_rounds", "6", "--task.width", "12", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(__import__("sys").path))
+
+
+def test_run_of_the_design_page(tmp_path, capsys):
+    words = [
+        "--task",
+        "digits",
+        "--compressor",
+        "LowRank",
+        "--compressor.rank",
+        "4",
+        "--uplink.energy_budget",
+        "16",
+        "--output",
+        "out",
+    ]
+    assert main(["run", *words, *RUN[1:]]) == 0
+    printed = capsys.readouterr().out
+    assert "LowRank(rank=4" in printed
+    assert "of 16 energy spent" in printed
+    assert read_json(tmp_path / "out" / "result.json")["status"] == "done"
+    assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["num_rounds"] == 6
+    assert len(read_csv(tmp_path / "out" / "rounds.csv")) == 6
+
+
+def test_running_again_finds_the_result_and_another_configuration_is_refused(capsys):
+    words = [*RUN, "--uplink.energy_budget", "16", "--output", "out"]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert main(words) == 0
+    assert capsys.readouterr().out == first
+    assert main([*words, "--seed", "1"]) == 2
+    assert "holds a run of another configuration" in capsys.readouterr().err
+
+
+def test_a_users_fading_function_runs_from_the_working_directory(tmp_path, capsys):
+    (tmp_path / "own_fading_a.py").write_text(
+        "import torch\n"
+        "def my_fading(num_devices, num_rx_antennas, grid, *, round, generator):\n"
+        "    return 2 * torch.ones(num_devices, 1, 1, 1, dtype=torch.complex64)\n"
+    )
+    words = ["--uplink.energy_budget", "16", "--uplink.fading", "own_fading_a.my_fading"]
+    assert main([*RUN, *words]) == 0
+    (tmp_path / "own_fading_b.py").write_text("def my_fading(*a, **k):\n    return 1\n")
+    assert main([*RUN, "--uplink.energy_budget", "16", "--uplink.fading", "own_fading_b.my_fading"]) == 1
+    assert "must return a torch.Tensor" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_says_so(capsys):
+    words = ["--uplink.energy_budget", "16", "--learning_rate", "1e30"]
+    assert main([*RUN, *words]) == 1
+    assert "diverged after" in capsys.readouterr().err
+
+
+def test_sweep_prints_the_saving_and_draws_the_picture(tmp_path, capsys):
+    content = {
+        "task": {"class_path": "Digits", "init_args": {"width": 12}},
+        "schemes": ["laser", "z-sgd"],
+        "energy_budgets": [1, 100, 10000],
+        "learning_rates": [0.1],
+        "seeds": [0, 1],
+        "num_devices": 4,
+        "num_rounds": 30,
+        "targets": [2.0],
+    }
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
+    assert main(["sweep", "some.yaml", "--jobs", "1", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "saving against z-sgd" in printed
+    assert "least mean validation loss" in printed
+    folder = tmp_path / "runs" / "some"
+    table = read_csv(folder / "table.csv")
+    assert [row["scheme"] for row in table] == ["laser"] * 3 + ["z-sgd"] * 3 + ["noiseless"]
+    assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "sweep.pdf").read_bytes().startswith(b"%PDF")
+    assert {"target", "saving_db", "low", "high"} <= set(read_csv(folder / "savings.csv")[0])
+
+
+def test_channel_writes_rows_and_a_picture(tmp_path, capsys):
+    words = "channel --fading Rayleigh --power_control TruncatedInversion --num_rounds 200 --device cpu --output out"
+    assert main(words.split()) == 0
+    assert "mse_theory" in capsys.readouterr().out
+    assert len(read_csv(tmp_path / "out" / "channel.csv")) == 9
+    assert (tmp_path / "out" / "channel.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--help", ["laser run", "laser sweep", "laser channel"]),
+        ("", ["laser run"]),
+        ("run --help", ["--compressor.rank", "--uplink.energy_budget", "z-sgd", "laser run --task digits", "required"]),
+        ("run --compressor Uncompressed --help", ["--compressor.error_feedback"]),
+        ("run --uplink.fading Rician --help", ["--uplink.fading.k_factor"]),
+        ("sweep --help", ["--energy_budgets", "--learning_rates", "laser sweep digits.yaml"]),
+        ("channel --help", ["--snr_db", "--power_control", "TruncatedInversion"]),
+    ],
+)
+def test_help_teaches(words, expected, capsys):
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert all(phrase in printed for phrase in expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian", "'trian' is not a command; use run, sweep, channel"),
+        ("run", "AnalogUplink needs energy_budget"),
+        ("run --uplink.energy_budget 0", "energy_budget must be finite and > 0"),
+        ("run --uplink.energy_budget 1 --num_device 3", "did you mean num_devices"),
+        ("run --uplink.energy_budget 1 --task digit", "did you mean digits"),
+        ("run --uplink.energy_budget", "needs a value"),
+        ("sweep nothing.yaml", "no file 'nothing.yaml', and presets are digits"),
+        ("channel --fading Raleigh", "did you mean Rayleigh"),
+        ("channel --num_rounds many", "num_rounds"),
+    ],
+)
+def test_errors_name_what_is_wrong_and_change_nothing(words, message, capsys, tmp_path):
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,154 @@
+"""Sweeps: paired, complete, resumable after any kill, and clear about what failed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from laser_wireless.benchmarks.assembly import BadConfiguration
+from laser_wireless.benchmarks.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
+
+TINY = {
+    "task": {"class_path": "Digits", "init_args": {"width": 12}},
+    "uplink": {"class_path": "AnalogUplink", "init_args": {"fading": "Rayleigh", "power_control": "TruncatedInversion"}},
+    "schemes": {"laser r=2": {"class_path": "LowRank", "init_args": {"rank": 2}}, "z-sgd": "z-sgd"},
+    "energy_budgets": [10, 1000],
+    "learning_rates": [0.03, 0.1],
+    "seeds": [0, 1],
+    "num_devices": 4,
+    "num_rounds": 8,
+    "evaluate_every": 4,
+}
+
+
+def environment_free(rows):
+    return [{name: value for name, value in row.items() if name != "environment"} for row in rows]
+
+
+def test_a_sweep_pairs_schemes_over_budgets_rates_and_seeds():
+    sweep = sweep_from(TINY)
+    grids = {}
+    for scheme in sweep.schemes:
+        found = list(cells(sweep, scheme))
+        grids[scheme] = {(cell.energy_budget, cell.learning_rate, cell.seed) for cell in found}
+        assert len(found) == 8
+        assert all(cell.spec["uplink"]["init_args"]["energy_budget"] == cell.energy_budget for cell in found)
+    assert grids["laser r=2"] == grids["z-sgd"]
+    noiseless = list(cells(sweep, NOISELESS))
+    assert len(noiseless) == 4
+    assert all(cell.spec["uplink"]["init_args"]["noise_variance"] == 0 for cell in noiseless)
+
+
+def test_a_list_of_words_is_enough_and_the_last_is_the_reference():
+    sweep = sweep_from(TINY | {"schemes": ["laser", "z-sgd"]})
+    assert list(sweep.schemes) == ["laser", "z-sgd"]
+    assert sweep.baseline == "z-sgd"
+
+
+def test_a_schedule_takes_the_budget_as_its_mean():
+    uplink = {
+        "class_path": "AnalogUplink",
+        "init_args": {"energy_budget": {"class_path": "LinearEnergy", "init_args": {"num_rounds": 8}}},
+    }
+    cell = next(cells(sweep_from(TINY | {"uplink": uplink}), "z-sgd"))
+    assert cell.spec["uplink"]["init_args"]["energy_budget"]["init_args"]["energy_budget"] == 10
+
+
+def test_folders_differ_where_results_do(tmp_path):
+    one, two = sweep_from(TINY), sweep_from(TINY | {"num_rounds": 9})
+    patient = sweep_from(TINY | {"checkpoint_seconds": 1.0})
+    first = [cell.folder(tmp_path) for cell in cells(one, "z-sgd")]
+    assert len(set(first)) == 8
+    assert not set(first) & {cell.folder(tmp_path) for cell in cells(two, "z-sgd")}
+    assert first == [cell.folder(tmp_path) for cell in cells(patient, "z-sgd")]
+
+
+def test_processes_and_one_process_give_the_same_rows_and_nothing_is_done_twice(tmp_path):
+    sweep = sweep_from(TINY | {"learning_rates": [0.1], "seeds": [0]})
+    together = run_sweep(sweep, tmp_path / "a", device="cpu", jobs=2)
+    alone = run_sweep(sweep, tmp_path / "b", device="cpu", jobs=1)
+    assert environment_free(together) == environment_free(alone)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("result.json")}
+    assert run_sweep(sweep, tmp_path / "a", device="cpu", jobs=1) == together
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("result.json")} == before
+
+
+def test_one_run_that_fails_does_not_take_the_others(tmp_path):
+    sweep = sweep_from(TINY | {"learning_rates": [0.1], "seeds": [0]})
+    victim = next(cells(sweep, "z-sgd")).folder(tmp_path)
+    victim.mkdir(parents=True)
+    (victim / "result.json").write_text("{")
+    rows = run_sweep(sweep, tmp_path, device="cpu", jobs=1)
+    assert [row["status"] for row in rows] == ["done", "done", "failed", "done", "done"]
+    assert "result.json" in rows[2]["reason"]
+    assert (victim / "result.json").read_text() == "{"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_round": 3}, "no argument 'num_round'; did you mean num_rounds"),
+        ({"energy_budgets": []}, "energy_budgets must hold at least one entry"),
+        ({"energy_budgets": [10, 1]}, "energy_budgets must be > 0 and ascending"),
+        ({"energy_budgets": [0, 1]}, "energy_budgets must be > 0 and ascending"),
+        ({"learning_rates": [-1]}, "learning_rates must be > 0"),
+        ({"seeds": [0, 0]}, "none twice"),
+        ({"schemes": ["lasr"]}, "did you mean laser"),
+        ({"schemes": "laser"}, "schemes must be a list of words or a mapping"),
+        ({"schemes": {"noiseless": "z-sgd"}}, "always drawn"),
+        ({"reference": "sgd"}, "reference must be one of the schemes"),
+        ({"task": {"class_path": "Digits", "init_args": {"widht": 3}}}, "did you mean width"),
+        ({"num_devices": 0}, "num_devices must be >= 1"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_anything_runs(change, message):
+    with pytest.raises(BadConfiguration, match=message):
+        sweep_from(TINY | change)
+
+
+def test_a_sweep_without_a_task_is_refused():
+    with pytest.raises(BadConfiguration, match="needs 'task'"):
+        sweep_from({name: value for name, value in TINY.items() if name != "task"})
+
+
+def test_defaults_are_those_that_the_class_documents():
+    assert Sweep.__dataclass_fields__["num_rounds"].default == 240
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_three_times_ends_with_the_same_tables_to_the_bit(tmp_path):
+    content = TINY | {"num_rounds": 60, "checkpoint_seconds": 0.05, "schemes": ["laser", "z-sgd"]}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "laser_wireless.benchmarks.cli", "sweep", "tiny.yaml", "--jobs", "2", "--device", "cpu"]
+    subprocess.run([*command, "--output", "whole"], cwd=tmp_path, check=True, capture_output=True)
+    chance = random.Random(0)
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen([*command, "--output", "broken"], cwd=tmp_path, start_new_session=True)
+        started = wait_for_a_run(tmp_path / "broken", process)
+        time.sleep(chance.uniform(0.0, 1.0))
+        if started and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed == 3, "the sweep ended before it was killed: nothing was tested"
+    assert not (tmp_path / "broken" / "table.csv").exists()
+    subprocess.run([*command, "--output", "broken"], cwd=tmp_path, check=True, capture_output=True)
+    for name in ("table.csv", "savings.csv"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def wait_for_a_run(folder: Path, process: subprocess.Popen) -> bool:
+    """Wait until a run that was not there before has been started."""
+    before = len(list(folder.glob("runs/*/result.json")))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(list(folder.glob("runs/*/result.json"))) > before or list(folder.glob("runs/*/checkpoint.pt")):
+            return True
+        time.sleep(0.02)
+    return False

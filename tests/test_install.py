@@ -1,0 +1,80 @@
+"""Regular, editable and wheel installations all give the same package and the `laser` command."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("channels", "compression", "training", "benchmarks", "benchmarks.tasks", "benchmarks.speed")
+
+pytestmark = pytest.mark.slow
+
+
+def checked(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def python(tmp_path):
+    """The interpreter of a fresh environment that sees this one's dependencies, but not its installation of the package."""
+    checked(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env", cwd=tmp_path)
+    site = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
+    return tmp_path / "env" / "bin" / "python"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the tracked files, so that building leaves nothing here."""
+    copy = tmp_path / "source"
+    copy.mkdir()
+    names = checked("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    return copy
+
+
+def pip(python: Path, *words: str | Path) -> None:
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    checked(sys.executable, "-m", "pip", "--python", python, "install", *options, *words, cwd=python.parent)
+
+
+def assert_works(python: Path, where: Path, tmp_path: Path) -> None:
+    script = "import importlib\n" + "\n".join(
+        f"print(importlib.import_module('laser_wireless.{name}').__file__)" for name in PACKAGES
+    )
+    found = checked(python, "-c", script, cwd=tmp_path).split()
+    assert len(found) == len(PACKAGES)
+    assert all(Path(path).is_relative_to(where) for path in found), found
+    laser = python.parent / "laser"
+    assert "laser sweep" in checked(laser, "--help", cwd=tmp_path)
+    words = ["channel", "--num_rounds", "10", "--device", "cpu", "--output", "out"]
+    assert "mse_theory" in checked(laser, *words, cwd=tmp_path)
+    assert (
+        "presets are digits"
+        in subprocess.run([laser, "sweep", "absent"], cwd=tmp_path, capture_output=True, text=True).stderr
+    )  # the shipped YAML files came along
+
+
+def test_regular_install(python, source, tmp_path):
+    pip(python, source)
+    assert_works(python, tmp_path / "env", tmp_path)
+
+
+def test_editable_install(python, source, tmp_path):
+    pip(python, "--editable", source)
+    assert_works(python, source, tmp_path)
+
+
+def test_install_of_the_built_wheel(python, source, tmp_path):
+    checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", source, cwd=tmp_path)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    pip(python, wheel)
+    assert_works(python, tmp_path / "env", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,5 +68,10 @@ def batched_gradients(
         return functional_call(shell, values, batch)
 
     in_dims = (None, *([0] * len(batches)))
-    gradients, losses = vmap(grad_and_value(of_one_device), in_dims=in_dims, randomness="error")(wanted, *batches)
+    with warnings.catch_warnings():  # vmap itself only warns where it has no batching rule and is slow
+        warnings.filterwarnings("error", message="There is a performance drop", category=UserWarning)
+        try:
+            gradients, losses = vmap(grad_and_value(of_one_device), in_dims=in_dims, randomness="error")(wanted, *batches)
+        except UserWarning as warning:
+            raise RuntimeError(str(warning)) from warning
     return [gradients[name] for name in wanted], torch.as_tensor(losses).detach()

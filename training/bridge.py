@@ -21,7 +21,7 @@ from laser_wireless.channels.ledger import raise_if_nonfinite
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
-from laser_wireless.training.checkpoint import to_device, to_plain
+from laser_wireless.training.checkpoint import form_of, to_device, to_plain
 from torch import Tensor, nn
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
@@ -227,8 +227,12 @@ class UplinkBridge:
             raise ValueError(
                 f"state is of seed {state['seed']}, this bridge has seed {self.streams.seed}; use the same seed"
             )
-        if set(state["compressor"]) != set(self._state._fields):
-            raise ValueError(f"state is of another compressor than {self.compressor}; build the bridge with the same one")
+        if state["memory"].dtype != self.memory.dtype:
+            raise ValueError(f"state must hold a memory of {self.memory.dtype}, got {state['memory'].dtype}")
+        if form_of(state["compressor"]) != form_of(to_plain(self._state)):
+            raise ValueError(
+                f"state is of another model or compressor; build the bridge with the same model and {self.compressor}"
+            )
         self.round = state["round"]
         self.memory.copy_(state["memory"])
         self._state = type(self._state)(**to_device(state["compressor"], self._device))

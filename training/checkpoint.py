@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,14 @@ from torch import Tensor
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors, numbers, strings and containers of them; a crash at any moment leaves the old file or the new one."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(beside, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        with open(beside, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
+    except Exception as error:  # damaged bytes may fail anywhere in the unpickler, in any way
         raise ValueError(f"{path} is not a readable checkpoint ({error}); delete it to start this run again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a checkpoint; delete it to start this run again")
@@ -40,6 +42,17 @@ def to_plain(value: Any) -> Any:
     """Turn named tuples into dictionaries, so that torch.load(weights_only=True) accepts them."""
     if hasattr(value, "_asdict"):
         return {name: to_plain(entry) for name, entry in value._asdict().items()}
+    return value
+
+
+def form_of(value: Any) -> Any:
+    """Everything about nested values but the numbers in tensors: two states of one form can stand for each other."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, dict):
+        return {name: form_of(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value), [form_of(entry) for entry in value]
     return value
 
 

@@ -47,19 +47,28 @@ class Ledger:
     nonfinite: Tensor
 
     def check(self) -> None:
-        """Read the flags and raise if the round was void.
+        """Read the flags and raise if the round was void or broke the energy limit.
 
         Raises:
             FloatingPointError: a device's message or gain was not finite. Nothing was sent: the estimate is zero and
                 error memory kept what it held.
+            ValueError: a device spent more than its budget, which only a power control of the user's own can do.
         """
         raise_if_nonfinite(self.nonfinite, self.round)
+        excess = self.energy_spent > self.energy_allowed
+        if excess.any():
+            devices = excess.reshape(-1, excess.shape[-1]).any(0).nonzero().flatten().tolist()
+            raise ValueError(
+                f"devices {devices} spent up to {self.energy_spent.max():.6g} in round {self.round}, more than their "
+                f"energy_budget of {self.energy_allowed.min():.6g}: the power_control must return precoders b with "
+                "sum |b u|^2 <= energy in each block"
+            )
 
     def summary(self) -> dict[str, float]:
         """Read the ledger: one number per column, means over devices (and leading axes), the peak as a maximum.
 
         Raises:
-            FloatingPointError: see `check`.
+            FloatingPointError, ValueError: see `check`.
         """
         self.check()
         columns = torch.stack(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from helpers.uplinks import BASEBANDS, COHERENCES, random_message
-from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, Streams, TruncatedInversion
+from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, Streams, Transceiver, TruncatedInversion
 
 LAYOUT = (4, 3)
 
@@ -99,3 +99,21 @@ def test_every_column_has_the_devices_axis():
     for name in ("energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "nonfinite"):
         assert getattr(ledger, name).shape == (4, 3), name
     assert ledger.outage.shape == (4,)
+
+
+def test_a_users_power_control_that_breaks_the_limit_is_found_out():
+    def loud(h, norms, energy, noise_variance, *, agreement):
+        factor = 1.001 if norms.shape[-2] == 4 else 0.999
+        return Transceiver(factor * energy.sqrt() / norms, torch.ones(1, 1), torch.ones(1, 1), torch.ones(1, 1) > 0)
+
+    uplink = AnalogUplink(energy_budget=2.0, power_control=loud, noise_variance=0.0)
+    for num_devices in (3, 4):
+        message = torch.randn(num_devices, 10, generator=torch.Generator().manual_seed(0))
+        ledger = uplink.aggregate(message, (10,), round=5, streams=Streams(0)).ledger
+        if num_devices == 3:
+            assert ledger.summary()["max_energy_spent"] <= 2.0
+        else:
+            with pytest.raises(
+                ValueError, match=r"devices \[0, 1, 2, 3\] spent up to 2.004.* in round 5.*power_control must"
+            ):
+                ledger.summary()

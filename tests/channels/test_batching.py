@@ -94,6 +94,8 @@ def test_nonfinite_message_voids_its_own_leading_index_only():
     assert not reception.estimate[1].any()
     torch.testing.assert_close(reception.estimate[[0, 2]], u[[0, 2]].mean(1))
     assert reception.ledger.nonfinite.nonzero().tolist() == [[1, 2]]
+    with pytest.raises(FloatingPointError, match=r"devices \[2\] were not finite"):
+        reception.ledger.check()
 
 
 class CountingAir(LocalAir):

@@ -159,6 +159,17 @@ def test_silent_device_does_not_disturb_the_product_of_factors():
     assert not right.any()
 
 
+def test_energy_of_both_factors_follows_the_matrix():
+    """A basis has norm sqrt(r) whatever the matrix: the norm of its partner stands for both."""
+    gradients = torch.cat([matrix_of_rank(1).flatten() * 1e3, torch.ones(7)])[None].double()
+    step = Run(LowRank(rank=1, rule="both"), AnalogUplink(energy_budget=1.0), ((12, 20), (7,)), num_devices=1).step(
+        gradients
+    )
+    left, right, raw = (step.message.layout.index(size) for size in (12, 20, 7))
+    share_as = list(step.message.share_as)
+    assert (share_as[left], share_as[right], share_as[raw]) == (right, right, raw)
+
+
 @pytest.mark.parametrize("rank", [0, -1, 1.5, "4", None])
 def test_impossible_rank_is_refused(rank):
     with pytest.raises(ValueError, match="rank must be an integer >= 1"):

@@ -119,6 +119,21 @@ def test_memory_keeps_what_was_not_delivered(scale, compressor, device):
         torch.testing.assert_close(asked[0], gradients(model) + bridge.memory[0], rtol=1e-10, atol=1e-12)
 
 
+def test_last_rounds_amplitude_is_handed_on():
+    """Under PreviousScale a gradient three times larger is delivered by a third; the rest is owed."""
+    model = perceptron().double()
+    uplink = AnalogUplink(energy_budget=1.0, noise_variance=0.0, scale=PreviousScale())
+    bridge = bridge_over(model, num_devices=1, compressor=Uncompressed(error_feedback=True), uplink=uplink)
+    x, y = data(num_devices=1, dtype=torch.float64)
+    for factor in (1, 3):
+        with bridge.gradients_of(0):
+            (factor * nn.functional.cross_entropy(model(x[0]), y[0])).backward()
+        asked = bridge.memory.clone()
+        bridge.exchange()
+    torch.testing.assert_close(gradients(model), asked[0] / 3)
+    torch.testing.assert_close(bridge.memory, asked * 2 / 3)
+
+
 def test_gradients_a_user_holds_are_put_back():
     model = perceptron()
     kept = [torch.ones_like(p) for p in model.parameters()]

@@ -199,10 +199,16 @@ def root(values: Tensor) -> Tensor:
 def _norm_and_peak(piece: Tensor) -> tuple[Tensor, Tensor]:
     """Norm (float64) and largest absolute value of [..., n] as [..., 1] each."""
     if piece.shape[-1] > _CHUNK and piece.device.type == "cpu":
-        measured = [_norm_and_peak(part) for part in piece.split(_CHUNK, dim=-1)]
-        norms, peaks = (torch.cat([part[i] for part in measured], dim=-1) for i in range(2))
+        parts = piece.split(_CHUNK, dim=-1)
+        norms = piece.new_empty(*piece.shape[:-1], len(parts), dtype=torch.float64)
+        peaks = piece.new_empty(norms.shape)
+        for i, part in enumerate(
+            parts
+        ):  # results are copied out at once: kept, they would scatter over the heap and grow it
+            norms[..., i : i + 1], peaks[..., i : i + 1] = _norm_and_peak(part)
         return torch.linalg.vector_norm(norms, dim=-1, keepdim=True), peaks.amax(-1, keepdim=True)
     magnitudes = piece.abs()
-    wide = magnitudes.double() if piece.device.type == "cpu" else magnitudes  # a CPU converts quicker than it reduces mixed
-    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True, dtype=torch.float64)
-    return norm, magnitudes.detach().amax(-1, keepdim=True)
+    peak = magnitudes.detach().amax(-1, keepdim=True)
+    if piece.device.type == "cpu":
+        magnitudes = magnitudes.double()  # quicker than a reduction that converts
+    return torch.linalg.vector_norm(magnitudes, dim=-1, keepdim=True, dtype=torch.float64), peak

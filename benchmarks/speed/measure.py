@@ -20,7 +20,7 @@ from laser_wireless.compression import Compressor, LowRank, Uncompressed, settle
 from laser_wireless.compression.message import split_parameters
 
 STAGES = ("encode", "channel", "settle", "decode")
-_WARM_UP = 4  # rounds of each kind
+_WARM_UP = 2  # rounds of each kind
 _ENERGY_BUDGET = 1000.0
 _FLOAT = 4  # bytes
 
@@ -86,7 +86,7 @@ def measure(case: Case, *, device: str, threads: int, seconds: float) -> Measure
     start = time.perf_counter()
     for _ in range(2 * _WARM_UP):
         step()
-    repetitions = max(5, min(1000, int(seconds * _WARM_UP / (time.perf_counter() - start))))
+    repetitions = max(3, min(1000, int(seconds * _WARM_UP / (time.perf_counter() - start))))
     for number in range(2 * repetitions):
         stages[number % 2].append(step())
     peak_memory = clock.memory(peak=True) - before  # before the buffers below

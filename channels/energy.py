@@ -157,6 +157,8 @@ class Allocation(Protocol):
     def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
         """Return weights [..., 1, B] or [..., K, B] >= 0; a block's share of the energy is its weight over their sum.
 
+        Negative weights count as 0.
+
         Args:
             norms: float64 [..., K, B], block norms of the message (for a factor, the norm of the matrix it belongs to).
             block_sizes: real symbols of each block.

@@ -191,7 +191,7 @@ class AnalogUplink:
         block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
         weights = block_norms if share_as is None else block_norms[..., list(share_as)]
         mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
-        current = self.allocation(weights, tuple(layout), air)
+        current = self.allocation(weights, tuple(layout), air).clamp(min=0)
         current = current + (current.sum(-1, keepdim=True) == 0)  # nothing to send: equal shares
         current = current / current.sum(-1, keepdim=True)
         shares = self.scale.shares(current, state)

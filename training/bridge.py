@@ -77,7 +77,8 @@ class UplinkBridge:
         """Within the context, backward accumulates into the memory of device `device_index`.
 
         Several backward passes add up, as usual. Every device must be entered once a round, in any order; one that has
-        nothing to add is entered without a backward pass.
+        nothing to add is entered without a backward pass. Leave optimizer.zero_grad() out of the context: with
+        set_to_none=False it would wipe the device's error memory.
 
         Raises:
             ValueError: no such device.

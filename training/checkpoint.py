@@ -28,9 +28,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is truncated or is no checkpoint.
+        FileNotFoundError: there is none.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
     except Exception as error:  # damaged bytes may fail anywhere in the unpickler, in any way
         raise ValueError(f"{path} is not a readable checkpoint ({error}); delete it to start this run again") from error
     if not isinstance(content, dict):

@@ -61,3 +61,16 @@ def test_energy_of_a_block_can_follow_another_blocks_norm():
     plan = uplink.plan(u, (1, 1, 1), round=0, streams=Streams(0), share_as=(2, 1, 2))
     spent = (plan.transceiver.precoder * plan.norms).square().flatten()
     torch.testing.assert_close(spent, torch.tensor([4.0, 0, 4.0], dtype=torch.float64), rtol=1e-5, atol=0)
+
+
+def test_negative_weights_of_a_users_rule_count_as_zero_and_keep_the_limit():
+    def reckless(norms, block_sizes, air):
+        return torch.tensor([[-5.0, 1.0, 3.0]], dtype=norms.dtype)
+
+    u = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    uplink = AnalogUplink(energy_budget=7.0, allocation=reckless)
+    plan = uplink.plan(u, (10, 10, 10), round=0, streams=Streams(0))
+    spent = uplink.transmit(u, plan).abs().square().sum(-1)
+    assert spent.max() <= 7.0
+    ledger = uplink.aggregate(u, (10, 10, 10), round=0, streams=Streams(0)).ledger
+    assert ledger.summary()["max_energy_spent"] <= 7.0

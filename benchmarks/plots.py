@@ -12,6 +12,7 @@ from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweep import NOISELESS, Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
 MARKERS = "osD^vP"
@@ -21,6 +22,7 @@ def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row]
     """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other."""
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
+    any_lost = False
     for number, scheme in enumerate(sweep.schemes):
         points = curves.get(scheme, [])
         if not points:
@@ -28,6 +30,9 @@ def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row]
         style = {"color": COLOURS[number % 6], "marker": MARKERS[number % 6], "label": scheme}
         powers = [10 * math.log10(point.energy_budget) for point in points]
         left.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
+        lost = [power for power, point in zip(powers, points, strict=True) if not math.isfinite(point.mean)]
+        left.plot(lost, [0.97] * len(lost), "x", color=style["color"], ms=8, transform=left.get_xaxis_transform())
+        any_lost = any_lost or bool(lost)
         mine = [row for row in rows if row["scheme"] == scheme and not row["note"]]
         if mine:
             saving = np.array([row["saving_db"] for row in mine])
@@ -35,6 +40,8 @@ def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row]
             right.errorbar([row["target"] for row in mine], saving, around, capsize=3, ms=5, **style)
     if NOISELESS in curves:
         left.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
+    if any_lost:
+        left.plot([], [], "x", color="0.35", ms=8, label="a seed diverged at every learning rate")
     _log_metric(left)
     left.set_xlabel("energy budget P per device and round, 10 log10(P / noise variance) [dB]")
     left.set_ylabel(f"test {sweep.metric}")
@@ -52,6 +59,7 @@ def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row]
 def _log_metric(axes: Axes) -> None:
     """A log scale with plain numbers: losses span an order of magnitude at most."""
     axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 2.5, 3, 4, 5, 7)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(alpha=0.25, which="both")

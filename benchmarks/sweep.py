@@ -176,21 +176,27 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
     place = torch_device(device)
     jobs = jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
     (root / "runs").mkdir(parents=True, exist_ok=True)
-    tasks = (delayed(_execute)(number, cell, root, device, jobs > 1) for number, cell in enumerate(todo))
+    owner = os.getpid() if jobs > 1 else 0
+    tasks = (delayed(_execute)(number, cell, root, device, owner) for number, cell in enumerate(todo))
     finished: Iterable[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
     results: dict[int, Row] = dict(tqdm(finished, total=len(todo), unit="run", disable=None, smoothing=0.05))
     keys = ("scheme", "energy_budget", "learning_rate", "seed")
     return [{key: getattr(cell, key) for key in keys} | results[number] for number, cell in enumerate(todo)]
 
 
-def _execute(number: int, cell: Cell, root: Path, device: Place, alone: bool) -> tuple[int, Row]:
-    """Run one cell; in a process of its own, on one thread, if there are several."""
-    if alone:
+def _execute(number: int, cell: Cell, root: Path, device: Place, owner: int) -> tuple[int, Row]:
+    """Run one cell; with an owner (a process id) in a process of its own, on one thread, that ends with its owner."""
+    if owner:
         torch.set_num_threads(1)
+
+    def progress(round: int, row: Row) -> None:
+        if owner and os.getppid() != owner:
+            os._exit(1)  # the sweep was killed: leave the run to the next one, as if killed with it
+
     folder = cell.folder(root)
     try:
         folder.mkdir(exist_ok=True)
         write_json(folder / "config.json", cell.spec)
-        return number, train(run_from(cell.spec), folder, device=torch_device(device))
+        return number, train(run_from(cell.spec), folder, device=torch_device(device), progress=progress)
     except (ValueError, TypeError, RuntimeError, OSError) as error:
         return number, {"status": "failed", "reason": f"{folder.name}: {error}"}

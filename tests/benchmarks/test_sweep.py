@@ -1,6 +1,5 @@
 """Sweeps: paired, complete, resumable after any kill, and clear about what failed."""
 
-import os
 import random
 import signal
 import subprocess
@@ -133,14 +132,32 @@ def test_a_sweep_killed_three_times_ends_with_the_same_tables_to_the_bit(tmp_pat
         started = wait_for_a_run(tmp_path / "broken", process)
         time.sleep(chance.uniform(0.0, 1.0))
         if started and process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
             killed += 1
         process.wait()
+        wait_until_workers_end(process.pid)
     assert killed == 3, "the sweep ended before it was killed: nothing was tested"
     assert not (tmp_path / "broken" / "table.csv").exists()
     subprocess.run([*command, "--output", "broken"], cwd=tmp_path, check=True, capture_output=True)
     for name in ("table.csv", "savings.csv"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def wait_until_workers_end(session: int) -> None:
+    """Workers notice that their sweep is gone, and go."""
+    deadline = time.monotonic() + 60
+    while session in {session_of(path) for path in Path("/proc").glob("[0-9]*")}:
+        assert time.monotonic() < deadline, "workers outlive their sweep"
+        time.sleep(0.05)
+
+
+def session_of(process: Path) -> int:
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        is_worker = "loky_posix" in (process / "cmdline").read_text()  # empty for one that has ended
+    except OSError:  # it ended meanwhile
+        return 0
+    return int(fields[3]) if is_worker else 0
 
 
 def wait_for_a_run(folder: Path, process: subprocess.Popen) -> bool:

@@ -43,7 +43,7 @@ def test_channels_read_nothing(fading, power_control, coherence, baseband):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("budget", [1.0, [1.0, 0.0, 2.0], rising], ids=str)
+@pytest.mark.parametrize("budget", [1.0, [1.0, 0.0, 2.0], rising], ids=name_of)
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 @pytest.mark.parametrize("allocation", ALLOCATIONS, ids=name_of)
 def test_energies_read_nothing(allocation, scale, budget, dtype):

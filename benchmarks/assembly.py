@@ -78,13 +78,24 @@ def build(spec: Any, place: str) -> Any:
         if arguments:
             raise BadConfiguration(f"{place}: {spec['class_path']} is a function and takes no arguments, got {arguments}")
         return target
+    return assemble(target, arguments, place, f"{place}.")
+
+
+def assemble(target: Callable[..., Any], arguments: Spec, place: str, prefix: str = "") -> Any:
+    """Call a class or function with plain arguments and with components, which are built first.
+
+    Args:
+        target: what to call.
+        arguments: its arguments, components as specs.
+        place: where it stands, for error messages.
+        prefix: of the places of its components.
+    """
     inner = {
-        name: build(entry, f"{place}.{name}")
+        name: build(entry, f"{prefix}{name}")
         for name, entry in arguments.items()
         if name in COMPONENTS and isinstance(entry, dict)
     }
-    plain = {name: entry for name, entry in arguments.items() if name not in inner}
-    return call(target, plain, place, inner)
+    return call(target, {name: entry for name, entry in arguments.items() if name not in inner}, place, inner)
 
 
 def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> Any:

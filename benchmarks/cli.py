@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
@@ -58,20 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _split(spec: Spec) -> tuple[Spec, Spec]:
-    """Plain arguments, and components."""
-    inner = {name: entry for name, entry in spec.items() if isinstance(entry, dict)}
-    return {name: entry for name, entry in spec.items() if name not in inner}, inner
-
-
 def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {name: component(word, name) for name, word in _RUN_DEFAULTS.items()}
     own = {"output": None, "device": "auto"}
     if read_options(words, spec, own):
         return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
-    plain, inner = _split(spec)
-    run: TrainingRun = call(TrainingRun, plain, "run", {name: build(entry, name) for name, entry in inner.items()})
+    run: TrainingRun = assemble(TrainingRun, spec, "run")
     place = torch_device(own["device"])
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     folder = Path(
@@ -152,8 +145,7 @@ def _channel(words: list[str]) -> int:
     own: dict[str, Any] = {"output": None, "device": "auto"}
     if read_options(words, spec, own):
         return _help("channel", ChannelStudy, spec, _CHANNEL_EXAMPLES)
-    plain, inner = _split(spec)
-    settings: ChannelStudy = call(ChannelStudy, plain, "channel", {n: build(entry, n) for n, entry in inner.items()})
+    settings: ChannelStudy = assemble(ChannelStudy, spec, "channel")
     rows = study(settings, torch_device(own["device"]), partial(tqdm, unit="SNR", disable=None))
     words_of = [spec[name]["class_path"].rsplit(".", 1)[-1] for name in ("fading", "power_control")]
     folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(words_of)}".lower())

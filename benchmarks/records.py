@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from laser_wireless.training.checkpoint import whole_file
 
 Row = dict[str, Any]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside the target, flush, rename: a crash leaves the old file or the new one."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    """Write a text file, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from joblib import Parallel, delayed
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, call, component
 from laser_wireless.benchmarks.records import Row, write_json
 from laser_wireless.benchmarks.training_run import Place, TrainingRun, torch_device, train
 from tqdm import tqdm
@@ -126,8 +126,7 @@ def sweep_from(content: Spec) -> Sweep:
 
 def run_from(spec: Spec) -> TrainingRun:
     """Build a run from its plain configuration."""
-    inner = {name: build(spec[name], name) for name in ("task", "compressor", "uplink")}
-    run: TrainingRun = call(TrainingRun, {k: v for k, v in spec.items() if k not in inner}, "run", inner)
+    run: TrainingRun = assemble(TrainingRun, spec, "run")
     return run
 
 

@@ -30,8 +30,10 @@ def torch_device(name: Place) -> torch.device:
     """The torch device of a name: "auto" is a GPU if there is one.
 
     Raises:
-        ValueError: "cuda" without a GPU.
+        ValueError: "cuda" without a GPU, or another name.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but torch sees no GPU; use --device auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

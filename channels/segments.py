@@ -202,9 +202,8 @@ def _norm_and_peak(piece: Tensor) -> tuple[Tensor, Tensor]:
         parts = piece.split(_CHUNK, dim=-1)
         norms = piece.new_empty(*piece.shape[:-1], len(parts), dtype=torch.float64)
         peaks = piece.new_empty(norms.shape)
-        for i, part in enumerate(
-            parts
-        ):  # results are copied out at once: kept, they would scatter over the heap and grow it
+        # results are copied out at once: kept, they would scatter over the heap and grow it
+        for i, part in enumerate(parts):
             norms[..., i : i + 1], peaks[..., i : i + 1] = _norm_and_peak(part)
         return torch.linalg.vector_norm(norms, dim=-1, keepdim=True), peaks.amax(-1, keepdim=True)
     magnitudes = piece.abs()

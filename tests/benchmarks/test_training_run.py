@@ -161,3 +161,8 @@ def test_asking_for_a_gpu_that_is_not_there_is_refused(monkeypatch):
     assert torch_device("auto") == CPU
     with pytest.raises(ValueError, match="torch sees no GPU"):
         torch_device("cuda")
+
+
+def test_a_misspelt_device_is_refused():
+    with pytest.raises(ValueError, match="device must be auto, cpu or cuda, got 'gpu'"):
+        torch_device("gpu")

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from helpers.model_shapes import gpt2_shapes, mnist_shapes, resnet18_shapes
+from laser_wireless.benchmarks.speed.shapes import gpt2, mlp, resnet18
 from laser_wireless.compression import LowRank
 
 
@@ -16,10 +16,10 @@ def counts(shapes, rank):
 @pytest.mark.parametrize(
     ("shapes", "num_parameters"),
     [
-        (resnet18_shapes(10), 11_173_962),
-        (resnet18_shapes(100), 11_220_132),
-        (gpt2_shapes(), 123_980_544),
-        (mnist_shapes(), 7_850),
+        (resnet18(10), 11_173_962),
+        (resnet18(100), 11_220_132),
+        (gpt2(), 123_980_544),
+        (mlp(784, 10), 7_850),
     ],
     ids=["resnet18-10", "resnet18-100", "gpt2", "mnist"],
 )
@@ -30,14 +30,14 @@ def test_models_have_their_published_size(shapes, num_parameters):
 @pytest.mark.parametrize(
     ("shapes", "rank", "expected"),
     [
-        (resnet18_shapes(10), 4, (135_670, 28_850, 154_910)),
-        (resnet18_shapes(10), 8, (261_730, 48_090, 300_210)),
-        (resnet18_shapes(100), 4, (135_760, 29_300, 155_360)),
-        (resnet18_shapes(100), 8, (261_820, 48_900, 301_020)),
-        (gpt2_shapes(), 4, (283_392, 554_240, 818_432)),
-        (gpt2_shapes(), 8, (547_584, 1_089_280, 1_617_664)),
-        (mnist_shapes(), 4, (3_146, 50, 3_186)),
-        (mnist_shapes(), 8, (6_282, 90, 6_362)),
+        (resnet18(10), 4, (135_670, 28_850, 154_910)),
+        (resnet18(10), 8, (261_730, 48_090, 300_210)),
+        (resnet18(100), 4, (135_760, 29_300, 155_360)),
+        (resnet18(100), 8, (261_820, 48_900, 301_020)),
+        (gpt2(), 4, (283_392, 554_240, 818_432)),
+        (gpt2(), 8, (547_584, 1_089_280, 1_617_664)),
+        (mlp(784, 10), 4, (3_146, 50, 3_186)),
+        (mlp(784, 10), 8, (6_282, 90, 6_362)),
     ],
 )
 def test_messages_have_their_published_length(shapes, rank, expected):

@@ -152,6 +152,16 @@ class Segments:
         weights = self._lengths / self.num_symbols
         return values @ torch.as_tensor(weights, dtype=values.dtype, device=values.device)
 
+    def mean_in_blocks(self, values: Tensor) -> Tensor:
+        """Mean of values [..., G] or [..., 1] over the symbols of each block: [..., B]."""
+        if values.shape[-1] == 1:
+            return values.expand(*values.shape[:-1], len(self.block_sizes))
+        if self.are_blocks:
+            return values
+        lengths = torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)
+        sizes = torch.as_tensor(self.block_sizes, dtype=values.dtype, device=values.device)
+        return self.sum_in_blocks(values * lengths) / sizes
+
     def measure(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
         """Norm and peak of each segment, safe from overflow and underflow at any scale of the symbols.
 

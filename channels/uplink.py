@@ -34,6 +34,8 @@ class Reception(NamedTuple):
     ledger: what it cost.
     delivered: float64, broadcastable to [..., K, G], part of each device's amplitude that reached the estimate in full.
     segments: the G pieces of the message.
+    noise_variance: float64 [..., B], of the noise on the estimate, per real symbol, mean over each block; known to the
+        receiver, which set its scale.
     state: what the next round's devices may know of this one.
     """
 
@@ -41,6 +43,7 @@ class Reception(NamedTuple):
     ledger: Ledger
     delivered: Tensor
     segments: Segments
+    noise_variance: Tensor
     state: ScaleState | None
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
@@ -258,13 +261,17 @@ class AnalogUplink:
         segments, b, g = plan.segments, plan.transceiver.precoder, plan.transceiver.scale
         # g y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, g h b never is
         heard = self._superposed(g * plan.gains * b, symbols, plan, air)  # [..., S]
-        n = receiver_noise(heard, self._noise_variance(symbols), generator=streams.generator("noise", round, heard.device))
+        noise_variance = self._noise_variance(symbols)
+        n = receiver_noise(heard, noise_variance, generator=streams.generator("noise", round, heard.device))
         scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
         largest = torch.finfo(n.dtype).max  # where the amplitude all but vanishes; no noise must not become 0 times infinity
-        noise = scale(n.unsqueeze(-2), g.clamp(max=largest).to(n.dtype)).squeeze(-2)
+        g = g.clamp(max=largest)
+        noise = scale(n.unsqueeze(-2), g.to(n.dtype)).squeeze(-2)
         estimate = noise.add_(heard).masked_fill_(~plan.valid, 0)
         delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
-        return Reception(estimate, self._ledger(plan, layout, round, air), delivered, segments, plan.state)
+        noise_level = segments.mean_in_blocks(g.squeeze(-2).square() * noise_variance.unsqueeze(-1))
+        ledger = self._ledger(plan, layout, round, air)
+        return Reception(estimate, ledger, delivered, segments, noise_level, plan.state)
 
     def _superposed(self, received: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
         """Sum of (g h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""

@@ -26,7 +26,7 @@ def settle_(
 ) -> None:
     """Leave in memory [K, d] what each device still owes after a round; in place.
 
-    Without error feedback nothing is owed: the memory is cleared.
+    Without error feedback nothing is owed: the memory is cleared, or fades to the scheme's momentum.
 
     Args:
         memory: what was asked, memory and gradient together.
@@ -37,6 +37,8 @@ def settle_(
         round: 0, 1, ...
     """
     if compressor.error_feedback:
-        compressor.subtract_(memory, delivered(symbols), state, round=round)
+        compressor.subtract_(memory, symbols, delivered(symbols), state, round=round)
+    elif compressor.momentum:
+        memory.mul_(compressor.momentum)
     else:
         memory.zero_()

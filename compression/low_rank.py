@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
@@ -57,6 +57,7 @@ class LowRank:
     rank: int = 4
     rule: Literal["alternating", "both"] = "alternating"
     error_feedback: bool = True
+    momentum: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.rank, int) or self.rank < 1:
@@ -108,18 +109,24 @@ class LowRank:
         layout = tuple(block.shape[1] for block in flat)
         return Message(torch.cat(flat, dim=1), layout, tuple(share_as) if self.rule == "both" else None)
 
-    def subtract_(self, memory: Tensor, symbols: Tensor, state: LowRankState, *, round: int) -> None:
+    def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: LowRankState, *, round: int) -> None:
         """Subtract each device's own low-rank approximation, and what was sent raw."""
-        received = iter(torch.split_with_sizes(symbols, self.layout(state.shapes, round), 1))
+        received = iter(torch.split_with_sizes(delivered, self.layout(state.shapes, round), 1))
         for values, basis in self._walk(memory, state):
-            left, right = self._factors(received, basis, round, len(symbols))
+            left, right = self._factors(received, basis, round, len(delivered))
             if right is None:
                 values.sub_(left)
             else:
                 values.sub_(torch.bmm(left, right)) if values.numel() <= _SMALL else values.baddbmm_(left, right, alpha=-1)
 
     def decode(
-        self, estimate: Tensor, state: LowRankState, *, round: int, out: Sequence[Tensor] | None = None
+        self,
+        estimate: Tensor,
+        state: LowRankState,
+        *,
+        round: int,
+        noise_variance: Tensor | None = None,
+        out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], LowRankState]:
         """Multiply the factors out; received factors become the next bases unless nothing at all was received."""
         received = iter(torch.split_with_sizes(estimate.unsqueeze(0), self.layout(state.shapes, round), 1))

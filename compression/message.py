@@ -20,11 +20,19 @@ class Message(NamedTuple):
 
     symbols: real [K, S]. layout: real symbols of each of the B blocks, summing to S.
     share_as: for each block, the block whose norm stands for it when energy is split; None for its own.
+    bits: of each block's symbols in a digital message; None for 32 each.
     """
 
     symbols: Tensor
     layout: tuple[int, ...]
     share_as: tuple[int, ...] | None = None
+    bits: tuple[int, ...] | None = None
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes of one device's message, if it were sent digitally: 4 per real number, 1/8 per sign or index bit."""
+        bits = self.bits or (32,) * len(self.layout)
+        return sum(size * width for size, width in zip(self.layout, bits, strict=True)) / 8
 
 
 class Compressor(Protocol):
@@ -39,6 +47,11 @@ class Compressor(Protocol):
         """Whether devices keep what their message left out."""
         ...
 
+    @property
+    def momentum(self) -> float:
+        """Share of what it was asked to send that a device without error feedback keeps: 0 but for Signum."""
+        ...
+
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
     ) -> Any:
@@ -49,16 +62,27 @@ class Compressor(Protocol):
         """Turn what each device asks to send, [K, d], into a message. The gradients are left alone."""
         ...
 
-    def subtract_(self, memory: Tensor, symbols: Tensor, state: Any, *, round: int) -> None:
-        """Subtract from [K, d], in place, what each device's own symbols [K, S] decode to."""
+    def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: Any, *, round: int) -> None:
+        """Subtract from [K, d], in place, what each device's own symbols decode to, as far as they were delivered.
+
+        The memory holds what was encoded. `sent` [K, S] are the message's symbols, `delivered` [K, S] the part of them that
+        reached the estimate: all of it, or a fraction of a silent or clipped device's.
+        """
         ...
 
     def decode(
-        self, estimate: Tensor, state: Any, *, round: int, out: Sequence[Tensor] | None = None
+        self,
+        estimate: Tensor,
+        state: Any,
+        *,
+        round: int,
+        noise_variance: Tensor | None = None,
+        out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], Any]:
         """Turn the receiver's estimate [S] into one gradient per parameter, and give the next state.
 
-        Uses only what a receiver knows. `out` is optional memory to decode into; use the tensors that are returned.
+        Uses only what a receiver knows. `noise_variance` [B] is that of the noise on the estimate, per real symbol of each
+        block; None if unknown. `out` is optional memory to decode into; use the tensors that are returned.
         """
         ...
 

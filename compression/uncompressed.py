@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
@@ -34,6 +34,7 @@ class Uncompressed:
     """
 
     error_feedback: bool = False
+    momentum: ClassVar[float] = 0.0
 
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
@@ -46,12 +47,18 @@ class Uncompressed:
         check_gradients(gradients, state.shapes)
         return Message(gradients, tuple(prod(shape) for shape in state.shapes))
 
-    def subtract_(self, memory: Tensor, symbols: Tensor, state: UncompressedState, *, round: int) -> None:
-        """Subtract the symbols."""
-        memory.sub_(symbols)
+    def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: UncompressedState, *, round: int) -> None:
+        """Subtract what was delivered."""
+        memory.sub_(delivered)
 
     def decode(
-        self, estimate: Tensor, state: UncompressedState, *, round: int, out: Sequence[Tensor] | None = None
+        self,
+        estimate: Tensor,
+        state: UncompressedState,
+        *,
+        round: int,
+        noise_variance: Tensor | None = None,
+        out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], UncompressedState]:
         """Return views of the estimate."""
         return split_parameters(estimate, state.shapes), state

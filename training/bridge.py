@@ -179,7 +179,13 @@ class UplinkBridge:
             share_as=message.share_as,
         )
         settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round)
-        decoded, self._state = self.compressor.decode(reception.estimate, self._state, round=self.round, out=self._decoded)
+        decoded, self._state = self.compressor.decode(
+            reception.estimate,
+            self._state,
+            round=self.round,
+            noise_variance=reception.noise_variance,
+            out=self._decoded,
+        )
         for p, gradient in zip(self._parameters, decoded, strict=True):
             p.grad = gradient.to(p.dtype)
         self._scale = reception.state

@@ -157,7 +157,9 @@ def _rounds(case: Case, memory: torch.Tensor, clock: Clock) -> Callable[[], tupl
         t.append(clock.now())
         settle_(memory, message.symbols, reception.delivered_symbols, compressor, state, round=round)
         t.append(clock.now())
-        _, state = compressor.decode(reception.estimate, state, round=round, out=out)
+        _, state = compressor.decode(
+            reception.estimate, state, round=round, noise_variance=reception.noise_variance, out=out
+        )
         t.append(clock.now())
         round += 1
         return tuple(after - before for before, after in pairwise(t))

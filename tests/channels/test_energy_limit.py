@@ -97,7 +97,7 @@ def test_compressed_messages_keep_to_the_budget(uplink, rank, rule, seed):
     streams, scale = Streams(0), None
     for round in range(NUM_ROUNDS):
         gradients = torch.randn(3, 54 + 5 + 24 + 1, generator=seeded(seed + round)) * 10.0 ** (4 * round - 4)
-        u, layout, share_as = compressor.encode(gradients, state, round=round)
+        u, layout, share_as, _ = compressor.encode(gradients, state, round=round)
         plan = uplink.plan(u, layout, round=round, streams=streams, state=scale, share_as=share_as)
         reception = uplink.aggregate(u, layout, round=round, streams=streams, state=scale, share_as=share_as)
         assert_limits_kept(uplink, layout, u, plan, reception.ledger, reception.estimate)

@@ -76,3 +76,25 @@ def test_each_leading_index_gets_noise_of_its_own(device):
 def test_impossible_noise_variance_is_refused(noise_variance):
     with pytest.raises(ValueError, match="noise_variance"):
         AnalogUplink(energy_budget=1.0, noise_variance=noise_variance)
+
+
+@pytest.mark.parametrize("excess", [1.0, 1.1])
+@pytest.mark.parametrize("coherence", ["round", "block", "symbol", 6])
+def test_receiver_knows_the_noise_on_its_estimate(coherence, excess):
+    layout, u = (7, 20), torch.randn(3, 27, dtype=torch.float64, generator=seeded(1))
+    noisy, clean = (
+        AnalogUplink(energy_budget=5.0, noise_variance=v, fading=Rayleigh(), coherence=coherence) for v in (excess, 0.0)
+    )
+    batch = u.expand(20_000, 3, 27)  # one draw of the gains for all
+    got = noisy.aggregate(batch, layout, round=0, streams=Streams(0))
+    noise = got.estimate - clean.aggregate(u, layout, round=0, streams=Streams(0)).estimate
+    known = noisy.aggregate(u, layout, round=0, streams=Streams(0)).noise_variance / excess  # per unit of sigma^2
+    per_symbol = torch.cat([part.square().mean(0) for part in noise.split(layout, -1)])
+    for part, variance, spread in zip(noise.split(layout, -1), known, per_symbol.split(layout), strict=True):
+        means = part.square().mean(-1)  # of N normals with variances v_i: variance 2 sum v_i^2 / N^2
+        samples_variance = 2 * spread.square().sum().item() / spread.numel() ** 2
+        if excess == 1.0:
+            assert_mean(means, mean=variance.item(), variance=samples_variance, num_comparisons=2)
+        else:
+            with pytest.raises(AssertionError, match="expected"):
+                assert_mean(means, mean=variance.item(), variance=samples_variance, num_comparisons=2)

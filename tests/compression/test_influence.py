@@ -33,7 +33,7 @@ def errors(compressor, rank, *, round, snr, num_devices=1, excess=1.0, num_round
     matrix = low_rank_matrix(rank)
     state = warmed(compressor, matrix, num_devices)
     gradients = matrix.flatten().expand(num_devices, -1).contiguous()
-    symbols, layout, share_as = compressor.encode(gradients, state, round=round)
+    symbols, layout, share_as, _ = compressor.encode(gradients, state, round=round)
     uplink = AnalogUplink(energy_budget=snr * M * N, noise_variance=excess)
     batch = symbols.expand(num_rounds, *symbols.shape)
     estimates = uplink.aggregate(batch, layout, round=round, streams=Streams(0), share_as=share_as).estimate

@@ -65,7 +65,9 @@ class Run:
             message.symbols, message.layout, round=round, streams=self.streams, state=self.scale, share_as=message.share_as
         )
         settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self.state, round=round)
-        decoded, self.state = self.compressor.decode(reception.estimate, self.state, round=round)
+        decoded, self.state = self.compressor.decode(
+            reception.estimate, self.state, round=round, noise_variance=reception.noise_variance
+        )
         self.scale, self.round = reception.state, round + 1
         return Step(asked, self.memory.clone(), sent, reception, decoded)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _NAMES = {
-    "compression": ("Uncompressed", "LowRank"),
+    "compression": ("Uncompressed", "LowRank", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection"),
     "channels": (
         "AnalogUplink",
         "NoFading",
@@ -30,6 +30,12 @@ CLASSES: dict[str, str] = {name: f"laser_wireless.{package}.{name}" for package,
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
     "z-sgd": {"class_path": "Uncompressed"},
+    "noiseless": {"class_path": "Uncompressed"},
+    "signum": {"class_path": "Sign"},
+    "random-k": {"class_path": "RandomK"},
+    "sketching": {"class_path": "CountSketch"},
+    "a-dsgd": {"class_path": "GaussianProjection"},
+    "top-k": {"class_path": "TopK"},
     "digits": {"class_path": "Digits"},
     "digits-linear": {"class_path": "Digits", "init_args": {"architecture": "linear"}},
     "stdlib-text": {"class_path": "StdlibText"},
@@ -38,7 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 COMPONENTS: dict[str, tuple[str, ...]] = {
     "task": ("digits", "digits-linear", "stdlib-text"),
-    "compressor": ("LowRank", "Uncompressed"),
+    "compressor": ("LowRank", "Uncompressed", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection"),
     "uplink": ("AnalogUplink",),
     "fading": ("NoFading", "Rayleigh", "Rician"),
     "power_control": ("AlignedInversion", "TruncatedInversion"),

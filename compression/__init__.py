@@ -1,8 +1,28 @@
 """Schemes that turn gradients into messages for the uplink, and back."""
 
+from laser_wireless.compression.count_sketch import CountSketch, CountSketchState
 from laser_wireless.compression.error_feedback import settle_
 from laser_wireless.compression.low_rank import LowRank, LowRankState
 from laser_wireless.compression.message import Compressor, Message
+from laser_wireless.compression.random_k import RandomK, RandomKState
+from laser_wireless.compression.sign import Sign, SignState
+from laser_wireless.compression.top_k import TopK, TopKState
 from laser_wireless.compression.uncompressed import Uncompressed, UncompressedState
 
-__all__ = ["Compressor", "LowRank", "LowRankState", "Message", "Uncompressed", "UncompressedState", "settle_"]
+__all__ = [
+    "Compressor",
+    "CountSketch",
+    "CountSketchState",
+    "LowRank",
+    "LowRankState",
+    "Message",
+    "RandomK",
+    "RandomKState",
+    "Sign",
+    "SignState",
+    "TopK",
+    "TopKState",
+    "Uncompressed",
+    "UncompressedState",
+    "settle_",
+]

@@ -74,7 +74,7 @@ class Sign:
             for values, sign in zip(
                 split_parameters(gradients, state.shapes), split_parameters(signs, state.shapes), strict=True
             ):
-                size = values.flatten(1).abs().mean(1)
+                size = values.view(len(values), -1).abs().mean(1)
                 sign.mul_(size.view(-1, *[1] * (sign.ndim - 1)))
         layout = tuple(prod(shape) for shape in state.shapes)
         return Message(signs, layout, bits=(1,) * len(layout))

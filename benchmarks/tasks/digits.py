@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.channels import Streams
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Digits:
         architecture: "mlp" (two hidden layers with ReLU) or "linear".
         width: of the hidden layers; 256 gives 85,002 parameters, 1024 gives 1,126,410.
         batch_size: images per device and round, drawn without replacement within an epoch of the device's shard.
+        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
+        alpha: of the Dirichlet sharding, and only of that; small is skewed.
         weight_decay: on all parameters.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -50,12 +53,15 @@ class Digits:
     architecture: Literal["mlp", "linear"] = "mlp"
     width: int = 256
     batch_size: int = 16
+    sharding: Sharding = "random"
+    alpha: float | None = None
     weight_decay: float = 1e-4
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.batch_size < 1:
             raise ValueError(f"width and batch_size must be >= 1, got {self.width} and {self.batch_size}")
+        check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:
         """Return the classifier, 64 -> 10."""
@@ -70,16 +76,7 @@ class Digits:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 64] and labels int64 [K, batch]."""
         images, labels = _parts()["train"]
-        shard = len(images) // num_devices
-        if shard < self.batch_size:
-            raise ValueError(
-                f"batch_size must be at most the {shard} images that each of {num_devices} devices holds, got "
-                f"{self.batch_size}; use fewer devices or smaller batches"
-            )
-        shards = torch.randperm(len(images), generator=streams.generator("shards", 0))[: shard * num_devices]
-        epoch, step = divmod(round, shard // self.batch_size)
-        order = torch.rand(num_devices, shard, generator=streams.generator("data", epoch)).argsort(1)
-        chosen = shards.view(num_devices, shard).gather(1, order[:, step * self.batch_size :][:, : self.batch_size])
+        chosen = _shards(self, num_devices, streams).batches(round, self.batch_size, streams)
         return images[chosen], labels[chosen]
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
@@ -105,3 +102,9 @@ class Digits:
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1: the rate is constant."""
         return 1.0
+
+
+@lru_cache(maxsize=4)
+def _shards(task: Digits, num_devices: int, streams: Streams) -> Shards:
+    labels = _parts()["train"][1]
+    return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

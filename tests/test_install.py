@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("channels", "compression", "training", "benchmarks", "benchmarks.tasks", "benchmarks.speed")
+PACKAGES = ("channels", "compression", "training", "benchmarks", "benchmarks.tasks", "benchmarks.speed", "benchmarks.theory")
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,4 @@
-"""Closed forms of the uplink: channel influence factors, and the mean-square error of inversion over fading.
-
-Channel influence factor: lambda = E||g_hat - g||^2 / ||g||^2 over the noise, for a gradient g (an m x n matrix) sent within
-energy P at noise variance sigma^2 per real symbol; SNR = P / (m n sigma^2).
-"""
+"""Mean-square error and silence of channel inversion over fading, in closed form or as a one-dimensional integral."""
 
 from __future__ import annotations
 
@@ -12,21 +8,6 @@ from collections.abc import Callable
 from laser_wireless.channels import AlignedInversion, Fading, NoFading, PowerControl, Rayleigh, Rician, TruncatedInversion
 from scipy.integrate import quad
 from scipy.stats import binom, ncx2
-
-
-def influence_uncompressed(m: int, n: int, snr: float, num_devices: int = 1) -> float:
-    """Z-SGD: 1 / (K^2 SNR), for devices with equal gradients."""
-    return 1 / (num_devices**2 * snr) if m and n else math.nan
-
-
-def influence_one_factor(side: int, rank: int, snr: float, num_devices: int = 1) -> float:
-    """LASER, one factor a round: (r / side) / (K^2 SNR), the side that is not sent (m when the n x r factor is)."""
-    return rank / side / (num_devices**2 * snr)
-
-
-def influence_both_factors(m: int, n: int, rank: int, snr: float) -> float:
-    """LASER, both factors with energy P/2 each, one device: 2 r (m + n) / (m n SNR) + 4 r^2 / (m n SNR^2)."""
-    return 2 * rank * (m + n) / (m * n * snr) + 4 * rank**2 / (m * n * snr**2)
 
 
 def survival(fading: Fading) -> Callable[[float], float] | None:

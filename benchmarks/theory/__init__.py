@@ -1,0 +1,49 @@
+"""Closed forms: what schemes and channels do on average, against which simulations are checked."""
+
+from laser_wireless.benchmarks.theory.block_noise import BlockNoise, block_noise
+from laser_wireless.benchmarks.theory.influence import (
+    Influence,
+    OneBlock,
+    both_factors,
+    bound_of_the_paper,
+    count_sketch,
+    one_factor,
+    random_k,
+    sign_mean,
+    sign_vote,
+    top_k,
+    uncompressed,
+)
+from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, silence, survival
+from laser_wireless.benchmarks.theory.rates import (
+    Problem,
+    nonconvex_bound,
+    nonconvex_rate,
+    quasiconvex_bound,
+    quasiconvex_rate,
+)
+
+__all__ = [
+    "BlockNoise",
+    "Influence",
+    "OneBlock",
+    "Problem",
+    "block_noise",
+    "both_factors",
+    "bound_of_the_paper",
+    "count_sketch",
+    "inversion_mse",
+    "inversion_threshold",
+    "nonconvex_bound",
+    "nonconvex_rate",
+    "one_factor",
+    "quasiconvex_bound",
+    "quasiconvex_rate",
+    "random_k",
+    "sign_mean",
+    "sign_vote",
+    "silence",
+    "survival",
+    "top_k",
+    "uncompressed",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from laser_wireless.benchmarks.analysis import Point
@@ -14,46 +15,91 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
-MARKERS = "osD^vP"
+COLOURS = (  # the first eight are told apart by colour-blind readers too
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+    "#882255",
+    "#999933",
+)
+MARKERS = "osD^vPX*h"
+_MANY = 4  # schemes; more of them have their legend beside the picture
 
 
 def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row], path: Path, title: str) -> None:
     """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other."""
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    many = len(sweep.schemes) > _MANY
+    figure = Figure(figsize=(13, 4.8) if many else (10.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
     any_lost = False
     for number, scheme in enumerate(sweep.schemes):
         points = curves.get(scheme, [])
         if not points:
             continue
-        style = {"color": COLOURS[number % 6], "marker": MARKERS[number % 6], "label": scheme}
+        style = style_of(number) | {"label": scheme}
         powers = [10 * math.log10(point.energy_budget) for point in points]
         left.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
         lost = [power for power, point in zip(powers, points, strict=True) if not math.isfinite(point.mean)]
-        left.plot(lost, [0.97] * len(lost), "x", color=style["color"], ms=8, transform=left.get_xaxis_transform())
+        left.plot(
+            lost,
+            [0.03 if sweep.higher_is_better else 0.97] * len(lost),
+            "x",
+            color=style["color"],
+            ms=8,
+            transform=left.get_xaxis_transform(),
+        )
         any_lost = any_lost or bool(lost)
-        mine = [row for row in rows if row["scheme"] == scheme and not row["note"]]
-        if mine:
-            saving = np.array([row["saving_db"] for row in mine])
-            around = np.abs(np.array([[row["low"], row["high"]] for row in mine]).T - saving)
-            right.errorbar([row["target"] for row in mine], saving, around, capsize=3, ms=5, **style)
+    _plot_savings(right, sweep, rows)
     if NOISELESS in curves:
         left.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
     if any_lost:
         left.plot([], [], "x", color="0.35", ms=8, label="a seed diverged at every learning rate")
-    _log_metric(left)
+    if sweep.higher_is_better:
+        left.grid(alpha=0.25)
+    else:
+        _log_metric(left)
     left.set_xlabel("energy budget P per device and round, 10 log10(P / noise variance) [dB]")
     left.set_ylabel(f"test {sweep.metric}")
     left.set_title(title, fontsize=10)
-    left.legend(frameon=False)
-    right.axhline(0, color="0.35", lw=1.2)
-    right.set_xlabel(f"target test {sweep.metric}")
-    right.set_ylabel(f"power saved against {sweep.baseline} [dB]")
-    right.set_title(f"mean and 95 % interval over {len(sweep.seeds)} seeds", fontsize=10)
-    if not any(not row["note"] for row in rows):
-        right.text(0.5, 0.6, "no target reached\nby both within the budgets", ha="center", transform=right.transAxes)
+    if many:
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    else:
+        left.legend(frameon=False)
     _save(figure, path)
+
+
+def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
+    """Power saved against the reference for each target: lines over the targets, or side by side for many schemes."""
+    many = len(sweep.schemes) > _MANY
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    for number, scheme in enumerate(sweep.schemes):
+        mine = [row for row in rows if row["scheme"] == scheme and not row["note"]]
+        if not mine:
+            continue
+        saving = np.array([row["saving_db"] for row in mine])
+        around = np.abs(np.array([[row["low"], row["high"]] for row in mine]).T - saving)
+        aside = (number - (len(sweep.schemes) - 1) / 2) / (len(sweep.schemes) + 1)
+        x = [targets.index(row["target"]) + aside if many else row["target"] for row in mine]
+        axes.errorbar(x, saving, around, capsize=3, ms=5, ls="" if many else "-", **style_of(number))
+    if many:
+        axes.set_xticks(range(len(targets)), [f"{target:g}" for target in targets])
+    elif sweep.higher_is_better:
+        axes.invert_xaxis()  # hard targets at the left, as for losses
+    axes.axhline(0, color="0.35", lw=1.2)
+    axes.set_xlabel(f"target test {sweep.metric}")
+    axes.set_ylabel(f"power saved against {sweep.baseline} [dB]")
+    axes.set_title(f"mean and 95 % interval over {len(sweep.seeds)} seeds", fontsize=10)
+    if not any(not row["note"] for row in rows):
+        axes.text(0.5, 0.6, "no target reached\nby both within the budgets", ha="center", transform=axes.transAxes)
+
+
+def style_of(number: int) -> dict[str, Any]:
+    """Colour and marker of the scheme of that number."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def _log_metric(axes: Axes) -> None:

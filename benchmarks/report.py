@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from laser_wireless.benchmarks import analysis
+from laser_wireless.benchmarks.candidates import grid_of
 from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.sweep import Sweep
@@ -23,12 +24,11 @@ def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
     write_csv(folder / "table.csv", table)
     write_csv(folder / "savings.csv", saved)
     write_json(folder / "environment.json", environment())
-    title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, learning rate chosen on validation"
+    what = "candidates" if sweep.tune else "learning rate"
+    title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, {what} chosen on validation"
     plot_sweep(sweep, curves, saved, folder / "sweep", title)
     print(aligned(table))
-    print(
-        "\nlearning rates: least mean validation loss over the seeds, on one grid for all schemes; test data only measures."
-    )
+    print(f"\n{_protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
     if edges:
         print(f"{len(edges)} of {len(table)} chosen rates lie at an edge of the grid (rate_at_edge): widen it to be sure.")
@@ -42,3 +42,16 @@ def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
             print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
     print(f"\nwritten to {folder}: table.csv, savings.csv, sweep.png, sweep.pdf, runs/")
     return 1 if failed else 0
+
+
+def _protocol(sweep: Sweep) -> str:
+    """How candidates were chosen and results taken, in words that hold for this sweep."""
+    grids = {scheme: grid_of(sweep.learning_rates, scheme) for scheme in sweep.schemes}
+    count = len(next(iter(grids.values())))
+    same = "one grid" if len(set(map(tuple, grids.values()))) == 1 else "grids of their own"
+    parts = [f"learning rates: {count} for every scheme, on {same}, least mean validation loss over the seeds"]
+    if sweep.tune:
+        tuned = ", ".join(f"{scheme} ({', '.join(arguments)})" for scheme, arguments in sweep.tune.items())
+        parts.append(f"arguments chosen with them in the same way: {tuned}")
+    taken = "last round" if sweep.result == "last" else "round of least validation loss"
+    return "; ".join(parts) + f".\nChoice and curves are those of the {taken}; test data only measures."

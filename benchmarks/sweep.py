@@ -1,7 +1,8 @@
-"""A sweep: schemes x energy budgets x learning rates x seeds, in parallel processes, resumable at any moment.
+"""A sweep: schemes x energy budgets x candidates x seeds, in parallel processes, resumable at any moment.
 
 Every run has a folder named after its configuration; what is done is never computed again, and what was cut off goes on
-from its checkpoint. All schemes meet the same data order, gains and noise per seed.
+from its checkpoint. All schemes meet the same data order, gains and noise per seed; a candidate is a learning rate with
+arguments of the scheme's own.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, call, component
+from laser_wireless.benchmarks.candidates import NOISELESS, Candidate, Scheme, candidates_of, check_grids, read_schemes
 from laser_wireless.benchmarks.records import Row, write_json
-from laser_wireless.benchmarks.training_run import Place, TrainingRun, torch_device, train
+from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
 from tqdm import tqdm
 
-NOISELESS = "noiseless"
+METRICS = {"loss": False, "perplexity": False, "accuracy": True}
+"""Metric of the test part -> whether higher is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,52 +35,67 @@ class Sweep:
     Args:
         task: what is learned.
         uplink: the channel; its energy budget is set by the sweep.
-        schemes: names -> compressors, or a list of words such as [laser, z-sgd].
+        schemes: a list of words such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink}, where
+            uplink holds the arguments in which the scheme's uplink differs from the sweep's.
         energy_budgets: P, energy per device and round, ascending.
-        learning_rates: the grid, the same for all schemes; each scheme takes, at each budget, the one with the least mean
-            validation loss.
+        learning_rates: the grid, ascending; or a grid for each scheme, of equal lengths, "default" serving the others.
+            Each scheme takes, at each budget, the candidate with the least mean validation loss.
         seeds: of the runs; schemes are compared seed by seed.
+        tune: scheme -> argument of its compressor -> values to choose among, such as {laser: {rank: [2, 4, 8]}}; every
+            combination, with every learning rate, is a candidate.
         num_devices: K.
         num_rounds: of each run.
         evaluate_every: rounds between looks at the validation part.
         checkpoint_seconds: seconds between checkpoints of a run.
-        metric: of the test part, by which power is compared; lower is better.
+        metric: of the test part, by which power is compared: "loss", "accuracy" or "perplexity".
+        result: "last" judges a run by its last round; "best" by the round of least validation loss among those evaluated,
+            for the choice of candidates as well as for the test metric. Both stand in the table.
         targets: values of the metric for which the needed power is asked; chosen from the curves if empty.
         reference: scheme against which savings are counted; the last one if empty.
     """
 
     task: Spec
     uplink: Spec
-    schemes: dict[str, Spec]
+    schemes: dict[str, Scheme]
     energy_budgets: list[float]
-    learning_rates: list[float]
+    learning_rates: list[float] | dict[str, list[float]]
     seeds: list[int]
+    tune: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     num_devices: int = 16
     num_rounds: int = 240
     evaluate_every: int = 40
     checkpoint_seconds: float = 20.0
     metric: str = "loss"
+    result: Literal["last", "best"] = "last"
     targets: list[float] | None = None
     reference: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("schemes", "energy_budgets", "learning_rates", "seeds"):
+        for name in ("schemes", "energy_budgets", "seeds"):
             values = list(getattr(self, name))
             if not values or len(set(map(str, values))) != len(values):
                 raise ValueError(f"{name} must hold at least one entry and none twice, got {values}")
         if min(self.energy_budgets) <= 0 or sorted(self.energy_budgets) != list(self.energy_budgets):
             raise ValueError(f"energy_budgets must be > 0 and ascending, got {self.energy_budgets}")
-        if min(self.learning_rates) <= 0 or sorted(self.learning_rates) != list(self.learning_rates):
-            raise ValueError(f"learning_rates must be > 0 and ascending, got {self.learning_rates}")
+        check_grids(self.learning_rates, self.tune, self.schemes)
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
         if self.reference and self.reference not in self.schemes:
             raise ValueError(f"reference must be one of the schemes {list(self.schemes)}, got {self.reference!r}")
-        if NOISELESS in self.schemes:
-            raise ValueError(f"schemes must not use the name {NOISELESS!r}: the noiseless line is always drawn")
 
     @property
     def baseline(self) -> str:
         """Scheme against which savings are counted."""
         return self.reference or list(self.schemes)[-1]
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the metric."""
+        return METRICS[self.metric]
+
+    def candidates(self, scheme: str) -> list[Candidate]:
+        """What a scheme may choose among."""
+        return candidates_of(self.learning_rates, self.tune, scheme)
 
 
 @dataclass(frozen=True)
@@ -86,15 +104,16 @@ class Cell:
 
     scheme: str
     energy_budget: float
-    learning_rate: float
+    candidate: Candidate
     seed: int
     spec: Spec
 
     def folder(self, root: Path) -> Path:
-        """The run's folder, named after what determines its result."""
-        key = json.dumps({**self.spec, "checkpoint_seconds": None}, sort_keys=True)
+        """The run's folder, named after what determines its result and its form."""
+        key = json.dumps({**self.spec, "checkpoint_seconds": None, "form": RESULT_FORM}, sort_keys=True)
         digest = hashlib.sha256(key.encode()).hexdigest()[:10]
-        name = f"{self.scheme}-P{self.energy_budget:g}-lr{self.learning_rate:g}-seed{self.seed}-{digest}"
+        scheme = f"{self.scheme} {self.candidate.label}".strip()
+        name = f"{scheme}-P{self.energy_budget:g}-lr{self.candidate.learning_rate:g}-seed{self.seed}-{digest}"
         return root / "runs" / "".join(c if c.isalnum() or c in "-+.=" else "_" for c in name)
 
 
@@ -108,19 +127,19 @@ def sweep_from(content: Spec) -> Sweep:
     for name in ("task", "uplink", "schemes"):
         if name not in content:
             raise BadConfiguration(f"a sweep needs {name!r}; it has {', '.join(content) or 'nothing'}")
-    schemes = content.pop("schemes")
-    if isinstance(schemes, list):
-        schemes = {str(word): word for word in schemes}
-    if not isinstance(schemes, dict):
-        raise BadConfiguration(f"schemes must be a list of words or a mapping name -> compressor, got {schemes!r}")
+    uplink = component(content.pop("uplink"), "uplink")
     inner = {
-        "schemes": {str(name): component(value, f"schemes.{name}") for name, value in schemes.items()},
+        "schemes": read_schemes(content.pop("schemes"), uplink),
         "task": component(content.pop("task"), "task"),
-        "uplink": component(content.pop("uplink"), "uplink"),
+        "uplink": uplink,
     }
     sweep: Sweep = call(Sweep, content, "sweep", inner)
-    for cell in (next(cells(sweep, scheme)) for scheme in sweep.schemes):
-        run_from(cell.spec)  # refuse now what would fail in every run
+    for scheme in sweep.schemes:
+        seen = []
+        for cell in cells(sweep, scheme):
+            if cell.candidate.arguments not in seen:  # refuse now what would fail in every run
+                run_from(cell.spec)
+                seen.append(cell.candidate.arguments)
     return sweep
 
 
@@ -132,30 +151,35 @@ def run_from(spec: Spec) -> TrainingRun:
 
 def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
     """All runs of a scheme of the sweep; "noiseless" is uncompressed, without noise and at one budget."""
-    budgets = sweep.energy_budgets if scheme != NOISELESS else sweep.energy_budgets[-1:]
+    if scheme == NOISELESS:
+        noiseless = {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"noise_variance": 0.0}}
+        entry, budgets = Scheme(component("Uncompressed", ""), noiseless), sweep.energy_budgets[-1:]
+    else:
+        entry, budgets = sweep.schemes[scheme], sweep.energy_budgets
     for budget in budgets:
-        uplink = deepcopy(sweep.uplink)
-        if scheme == NOISELESS:
-            uplink = {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"noise_variance": 0.0}}
+        uplink = deepcopy(entry.uplink)
         schedule = uplink["init_args"].get("energy_budget")
         if isinstance(schedule, dict):
             schedule["init_args"]["energy_budget"] = budget
         else:
             uplink["init_args"]["energy_budget"] = budget
-        for rate in sweep.learning_rates:
+        for candidate in sweep.candidates(scheme):
+            compressor = entry.compressor
+            if candidate.arguments:
+                compressor = {**compressor, "init_args": {**compressor["init_args"], **candidate.arguments}}
             for seed in sweep.seeds:
                 spec = {
                     "task": sweep.task,
-                    "compressor": component("Uncompressed", "") if scheme == NOISELESS else sweep.schemes[scheme],
+                    "compressor": compressor,
                     "uplink": uplink,
                     "num_devices": sweep.num_devices,
                     "num_rounds": sweep.num_rounds,
-                    "learning_rate": rate,
+                    "learning_rate": candidate.learning_rate,
                     "seed": seed,
                     "evaluate_every": sweep.evaluate_every,
                     "checkpoint_seconds": sweep.checkpoint_seconds,
                 }
-                yield Cell(scheme, budget, rate, seed, spec)
+                yield Cell(scheme, budget, candidate, seed, spec)
 
 
 def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row]:
@@ -168,8 +192,8 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
         jobs: processes at a time; 0 for one per core (one in all on a GPU).
 
     Returns:
-        rows with scheme, energy_budget, learning_rate, seed and the run's result; status "failed" with a reason where a
-        run raised an error (the others go on).
+        rows with scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were tuned), seed and the run's
+        result; status "failed" with a reason where a run raised an error (the others go on).
     """
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     place = torch_device(device)
@@ -179,8 +203,17 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
     tasks = (delayed(_execute)(number, cell, root, device, owner) for number, cell in enumerate(todo))
     finished: Iterable[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
     results: dict[int, Row] = dict(tqdm(finished, total=len(todo), unit="run", disable=None, smoothing=0.05))
-    keys = ("scheme", "energy_budget", "learning_rate", "seed")
-    return [{key: getattr(cell, key) for key in keys} | results[number] for number, cell in enumerate(todo)]
+    return [
+        {
+            "scheme": cell.scheme,
+            "energy_budget": cell.energy_budget,
+            "learning_rate": cell.candidate.learning_rate,
+            "arguments": cell.candidate.label,
+            "seed": cell.seed,
+            **results[number],
+        }
+        for number, cell in enumerate(todo)
+    ]
 
 
 def _execute(number: int, cell: Cell, root: Path, device: Place, owner: int) -> tuple[int, Row]:

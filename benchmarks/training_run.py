@@ -4,7 +4,8 @@ config.yaml      what was asked
 rounds.csv       per round: training loss and ledger
 evaluations.csv  validation metrics, every so many rounds
 checkpoint.pt    where to go on from; gone when the run is done
-result.json      metrics of the last round, totals of the ledger; there if and only if the run is done
+result.json      metrics of the last round, those at the least validation loss, totals of the ledger; there if and only if
+                 the run is done
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
@@ -22,6 +23,8 @@ from laser_wireless.channels import Ledger, Streams, Uplink
 from laser_wireless.compression import Compressor
 from laser_wireless.training import UplinkBridge, averaged_model, load_checkpoint, save_checkpoint
 from torch import Tensor, nn
+
+RESULT_FORM = 2  # of result.json: grows when its content does, so that a sweep computes older ones again
 
 Place = Literal["auto", "cpu", "cuda"]
 
@@ -137,6 +140,7 @@ class _Trainer:
         self.streams = Streams(run.seed)
         self.rows: list[Row] = []
         self.evaluations: list[Row] = []
+        self.best = _nothing()
         self._unread: list[tuple[Tensor, Ledger]] = []
 
     @property
@@ -156,9 +160,15 @@ class _Trainer:
             self.average.update_parameters(self.model)
 
     def evaluate(self) -> None:
-        """Take the validation metrics of the model as it stands."""
+        """Take the validation metrics of the model as it stands, and the test metrics if no validation loss was lower.
+
+        The test part decides nothing: it is measured where the validation part says so.
+        """
         self.read()
-        self.evaluations.append({"round": self.round, **self.metrics("validation")})
+        found = self.metrics("validation")
+        if found["loss"] < self.best["metrics"]["validation"]["loss"]:
+            self.best = {"round": self.round, "metrics": {"validation": found, "test": self.metrics("test")}}
+        self.evaluations.append({"round": self.round, **found})
 
     def metrics(self, split: Literal["validation", "test"]) -> Row:
         """Metrics of the averaged model, or of the weights if the task does not average."""
@@ -190,6 +200,7 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "evaluations": self.evaluations,
+            "best": self.best,
         }
         self.write_rounds()
         save_checkpoint(self.folder / "checkpoint.pt", content)
@@ -206,7 +217,7 @@ class _Trainer:
             self.optimizer.load_state_dict(content["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(content["average"])
-            self.evaluations = content["evaluations"]
+            self.evaluations, self.best = content["evaluations"], content["best"]
         except (KeyError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit this run ({error}); delete it to start this run again") from error
         self.rows = [row for row in read_csv(self.folder / "rounds.csv") if row["round"] < self.round]
@@ -222,12 +233,12 @@ class _Trainer:
         write_csv(self.folder / "evaluations.csv", self.evaluations)
 
     def result(self, status: str, reason: str = "") -> Row:
-        """The run's result: metrics of the last round, means of the ledger over the rounds."""
+        """The run's result: metrics of the last round and of the best one, means of the ledger over the rounds."""
         totals = {}
         for name in ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses", "outage"):
             values = [row[name] for row in self.rows]
             totals[name] = sum(values) / len(values) if values else float("nan")
-        metrics: dict[str, Any] = {"validation": {"loss": float("inf")}, "test": {"loss": float("inf")}}
+        metrics = _nothing()["metrics"]
         if status == "done":
             metrics = {"validation": self.metrics("validation"), "test": self.metrics("test")}
         return {
@@ -235,7 +246,13 @@ class _Trainer:
             "reason": reason,
             "rounds": self.round,
             "metrics": metrics,
+            "best": self.best,
             "mean_per_round": totals,
             "peak_power": max((row["peak_power"] for row in self.rows), default=float("nan")),
             "environment": environment(),
         }
+
+
+def _nothing() -> Row:
+    """The evaluation of a run that has none: round 0, infinite losses."""
+    return {"round": 0, "metrics": {"validation": {"loss": float("inf")}, "test": {"loss": float("inf")}}}

@@ -21,11 +21,13 @@ def make_sweep(**more):
     return sweep_from(content | more)
 
 
-def make_row(scheme, budget, rate, seed, test, validation=None, status="done"):
+def make_row(scheme, budget, rate, seed, test, validation=None, status="done", arguments=""):
     losses = {"validation": {"loss": test if validation is None else validation}, "test": {"loss": test}}
-    spent = {"energy_spent": 0.5 * budget, "num_symbols": 10.0, "num_channel_uses": 5.0}
-    keys = {"scheme": scheme, "energy_budget": budget, "learning_rate": rate, "seed": seed}
-    return keys | {"status": status, "reason": "", "metrics": losses, "mean_per_round": spent}
+    spent = {"energy_spent": 0.5 * budget, "max_energy_spent": 0.9 * budget, "energy_allowed": 1.0 * budget}
+    spent |= {"num_symbols": 10.0, "num_channel_uses": 5.0}
+    keys = {"scheme": scheme, "energy_budget": budget, "learning_rate": rate, "arguments": arguments, "seed": seed}
+    best = {"round": 3, "metrics": {"validation": losses["validation"], "test": {"loss": test - 0.25}}}
+    return keys | {"status": status, "reason": "", "metrics": losses, "best": best, "mean_per_round": spent}
 
 
 def rows_of(curves, shift=0.0):

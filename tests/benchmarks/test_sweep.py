@@ -34,7 +34,7 @@ def test_a_sweep_pairs_schemes_over_budgets_rates_and_seeds():
     grids = {}
     for scheme in sweep.schemes:
         found = list(cells(sweep, scheme))
-        grids[scheme] = {(cell.energy_budget, cell.learning_rate, cell.seed) for cell in found}
+        grids[scheme] = {(cell.energy_budget, cell.candidate.learning_rate, cell.seed) for cell in found}
         assert len(found) == 8
         assert all(cell.spec["uplink"]["init_args"]["energy_budget"] == cell.energy_budget for cell in found)
     assert grids["laser r=2"] == grids["z-sgd"]

@@ -63,6 +63,26 @@ def test_a_run_resumed_at_several_points_equals_an_unbroken_one(tmp_path, task):
     assert not (broken / "checkpoint.pt").exists()
 
 
+def test_the_best_result_is_that_of_the_least_validation_loss(tmp_path):
+    result = train(make_run(num_rounds=60, evaluate_every=1, learning_rate=0.4), tmp_path, device=CPU)
+    evaluations = read_csv(tmp_path / "evaluations.csv")
+    least = min(evaluations, key=lambda row: row["loss"])
+    assert result["best"]["round"] == least["round"] < 60
+    assert result["best"]["metrics"]["validation"]["loss"] == least["loss"]
+    shorter = make(tmp_path / "shorter")
+    again = train(make_run(num_rounds=least["round"], evaluate_every=1, learning_rate=0.4), shorter, device=CPU)
+    assert result["best"]["metrics"] == again["metrics"]  # of the run that stopped there, test metrics included
+
+
+def test_the_best_result_outlives_a_kill_after_it(tmp_path):
+    run = make_run(num_rounds=60, evaluate_every=1, learning_rate=0.4)
+    whole, broken = make(tmp_path / "whole"), make(tmp_path / "broken")
+    expected = train(run, whole, device=CPU)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, broken, device=CPU, progress=interrupted_after(expected["best"]["round"] + 2))
+    assert without_environment(train(run, broken, device=CPU)) == without_environment(expected)
+
+
 def test_another_seed_gives_another_result(tmp_path):
     results = []
     for seed in (0, 1):

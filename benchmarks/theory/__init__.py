@@ -2,19 +2,15 @@
 
 from laser_wireless.benchmarks.theory.block_noise import BlockNoise, block_noise
 from laser_wireless.benchmarks.theory.influence import (
-    Influence,
-    OneBlock,
     both_factors,
     bound_of_the_paper,
     count_sketch,
     one_factor,
     random_k,
-    sign_mean,
-    sign_vote,
-    top_k,
     uncompressed,
 )
 from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, silence, survival
+from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
 from laser_wireless.benchmarks.theory.rates import (
     Problem,
     nonconvex_bound,
@@ -22,6 +18,8 @@ from laser_wireless.benchmarks.theory.rates import (
     quasiconvex_bound,
     quasiconvex_rate,
 )
+from laser_wireless.benchmarks.theory.signs import sign_mean, sign_vote
+from laser_wireless.benchmarks.theory.sparse import index_error, top_k
 
 __all__ = [
     "BlockNoise",
@@ -32,6 +30,7 @@ __all__ = [
     "both_factors",
     "bound_of_the_paper",
     "count_sketch",
+    "index_error",
     "inversion_mse",
     "inversion_threshold",
     "nonconvex_bound",

@@ -12,6 +12,7 @@ from laser_wireless.benchmarks.theory import (
     both_factors,
     bound_of_the_paper,
     count_sketch,
+    index_error,
     one_factor,
     random_k,
     sign_mean,
@@ -19,7 +20,10 @@ from laser_wireless.benchmarks.theory import (
     top_k,
     uncompressed,
 )
-from laser_wireless.benchmarks.theory.influence import gaussian_top_share, inverse_count, vote_error, vote_mean
+from laser_wireless.benchmarks.theory.influence import inverse_count
+from laser_wireless.benchmarks.theory.one_block import portion
+from laser_wireless.benchmarks.theory.signs import vote_error, vote_mean
+from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -147,16 +151,17 @@ def test_vote_without_noise_is_the_sign():
     assert (vote_mean(0.1, 0.0), vote_mean(-0.1, 0.0), vote_mean(0.0, 0.0)) == (1, -1, 0)
 
 
-@pytest.mark.parametrize(("form", "decode"), [(sign_vote, torch.sign), (sign_mean, lambda received: received)])
-def test_signs_at_their_best_scale(form, decode):
+@pytest.mark.parametrize("form", [sign_vote, sign_mean])
+def test_signs_times_the_mean_magnitude(form):
     g = torch.randn(16, 64, dtype=torch.float64, generator=seeded(0))
     scale, flatness = g.abs().mean(), (g.abs().mean().square() / g.square().mean()).item()
     block = block_of(0.05, num_devices=3)
     noise = torch.randn(2000, 16, 64, dtype=torch.float64, generator=seeded(1)) / (3 * math.sqrt(0.05))
-    error = (scale * decode(g.sign() + noise) - g).square().sum((1, 2)) / g.square().sum()
-    found = form(block, flatness=flatness)
-    assert abs(error.mean().item() - found.total) <= Z * error.std().item() / math.sqrt(2000)
-    assert abs(error.mean().item() - 1.1 * found.total) > Z * error.std().item() / math.sqrt(2000)
+    received = g.sign() + noise
+    error = (scale * (received.sign() if form is sign_vote else received) - g).square().sum((1, 2)) / g.square().sum()
+    found, bound = form(block, flatness=flatness), Z * error.std().item() / math.sqrt(2000)
+    assert abs(error.mean().item() - found.total) <= bound
+    assert abs(error.mean().item() - 1.1 * found.total) > bound
     assert ((scale * g.sign() - g).square().sum() / g.square().sum()).item() == pytest.approx(found.compression)
 
 
@@ -178,6 +183,23 @@ def test_top_k_with_the_share_it_captured():
     found = top_k(block, 0.34, captured=captured)
     assert (found.compression, found.exact) == (1 - captured, True)
     assert found.channel == pytest.approx(channel)
+
+
+def test_bits_of_an_index():
+    block = OneBlock(m=8, n=16, energy_budget=40.0, num_devices=3, noise_variance=0.5)
+    k, num_bits = 12, 12 * 7  # floor(0.1 * 128) entries, 7 bits each
+    assert portion(0.1, 128) == k
+    noise = torch.randn(100_000, dtype=torch.float64, generator=seeded(4)) * math.sqrt(num_bits * 0.5 / (9 * 20.0))
+    wrong = (1 / 3 + noise < 0).double()  # one device of three sends
+    p = index_error(block, 0.1)
+    assert_mean(wrong, mean=p, variance=p * (1 - p))
+    with pytest.raises(AssertionError, match="expected"):
+        assert_mean(wrong, mean=1.1 * p, variance=p * (1 - p))
+    assert top_k(block, 0.1, energy_share=0.5).channel == pytest.approx(2 * top_k(block, 0.1).channel)
+
+
+def test_share_is_taken_as_it_is_written():
+    assert (portion(0.29, 100), portion(0.1, 7840), portion(0.2, 4), portion(1.0, 5)) == (29, 784, 1, 5)
 
 
 def test_both_factors_of_devices_with_unequal_norms():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.schemes import COMPRESSORS
 from helpers.statistical import seeded
 from helpers.uplinks import ALLOCATIONS, BASEBANDS, COHERENCES, FADINGS, POWER_CONTROLS, SCALES, energies_on_air, rising
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,6 @@ from laser_wireless.channels import (
     Streams,
     TruncatedInversion,
 )
-from laser_wireless.compression import LowRank, Uncompressed
 
 NUM_ROUNDS = 3
 RULES = ["alternating", "both", "raw"]
@@ -87,12 +87,9 @@ def test_no_device_spends_more_than_its_budget(run):
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    uplink=uplinks(3), rank=st.integers(1, 5), rule=st.sampled_from(["alternating", "both", "raw"]), seed=st.integers(0, 99)
-)
-def test_compressed_messages_keep_to_the_budget(uplink, rank, rule, seed):
+@given(uplink=uplinks(3), compressor=st.sampled_from(COMPRESSORS), seed=st.integers(0, 99))
+def test_compressed_messages_keep_to_the_budget(uplink, compressor, seed):
     shapes = ((6, 9), (5,), (4, 3, 2), ())
-    compressor = Uncompressed() if rule == "raw" else LowRank(rank=rank, rule=rule)
     state = compressor.init(shapes, 3, device=torch.device("cpu"), dtype=torch.float32, seed=0)
     streams, scale = Streams(0), None
     for round in range(NUM_ROUNDS):

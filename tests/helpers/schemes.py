@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 import torch
 from laser_wireless.channels import AnalogUplink, Reception, ScaleState, Streams
-from laser_wireless.compression import Compressor, LowRank, Message, Uncompressed, settle_
+from laser_wireless.compression import (
+    Compressor,
+    CountSketch,
+    LowRank,
+    Message,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+    settle_,
+)
 from torch import Tensor
 
 from helpers.statistical import seeded
@@ -20,6 +30,16 @@ COMPRESSORS = [
     LowRank(rank=2, error_feedback=False),
     LowRank(rank=1, rule="both"),
     LowRank(rank=3, rule="both"),
+    Sign(),
+    Sign(momentum=0.9),
+    Sign(rule="mean", error_feedback=True),
+    RandomK(fraction=0.3),
+    RandomK(fraction=0.3, rescale=True, error_feedback=False),
+    CountSketch(fraction=0.3),
+    CountSketch(fraction=0.5, rows=2, divide_by_count=True, error_feedback=True),
+    CountSketch(fraction=0.6, rows=3, read="median"),
+    TopK(fraction=0.2),
+    TopK(fraction=0.2, error_feedback=False),
 ]
 SHAPES = ((6, 9), (5,), (4, 3, 2), (), (12, 2))
 SIZE = sum(math.prod(shape) for shape in SHAPES)
@@ -70,6 +90,13 @@ class Run:
         )
         self.scale, self.round = reception.state, round + 1
         return Step(asked, self.memory.clone(), sent, reception, decoded)
+
+
+def tensors_of(state: Any) -> list[Tensor]:
+    """All tensors in a state, however nested."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [tensor for entry in state for tensor in tensors_of(entry)] if isinstance(state, list | tuple) else []
 
 
 def flat(parameters: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from laser_wireless.compression.count_sketch import CountSketch, CountSketchState
 from laser_wireless.compression.error_feedback import settle_
+from laser_wireless.compression.gaussian_projection import GaussianProjection, GaussianProjectionState
 from laser_wireless.compression.low_rank import LowRank, LowRankState
 from laser_wireless.compression.message import Compressor, Message
 from laser_wireless.compression.random_k import RandomK, RandomKState
@@ -13,6 +14,8 @@ __all__ = [
     "Compressor",
     "CountSketch",
     "CountSketchState",
+    "GaussianProjection",
+    "GaussianProjectionState",
     "LowRank",
     "LowRankState",
     "Message",

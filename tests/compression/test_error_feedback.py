@@ -5,8 +5,10 @@ import torch
 from helpers.schemes import COMPRESSORS, SIZE, Run, flat, random_gradients
 from helpers.uplinks import deep_fades, name_of
 from laser_wireless.channels import AnalogUplink, NoFading, PreviousScale, Rayleigh, TruncatedInversion
+from laser_wireless.compression import GaussianProjection
 
 WITH_MEMORY = [compressor for compressor in COMPRESSORS if compressor.error_feedback]
+READ_BACK = [c for c in WITH_MEMORY if not isinstance(c, GaussianProjection)]  # its own selection counts, not its recovery
 
 
 def everybody_out(num_devices, num_rx_antennas, grid, *, round, generator):
@@ -35,7 +37,7 @@ def decoded_by_each(step, compressor, state, round):
     return torch.stack([flat(compressor.decode(row, state, round=round)[0]) for row in delivered])
 
 
-@pytest.mark.parametrize("compressor", WITH_MEMORY, ids=str)
+@pytest.mark.parametrize("compressor", READ_BACK, ids=str)
 @pytest.mark.parametrize("silence", SILENCES)
 def test_nothing_is_lost(silence, compressor, device):
     run = Run(compressor, SILENCES[silence], device=device)

@@ -10,6 +10,7 @@ from laser_wireless.channels import AnalogUplink, Reception, ScaleState, Streams
 from laser_wireless.compression import (
     Compressor,
     CountSketch,
+    GaussianProjection,
     LowRank,
     Message,
     RandomK,
@@ -40,6 +41,8 @@ COMPRESSORS = [
     CountSketch(fraction=0.6, rows=3, read="median"),
     TopK(fraction=0.2),
     TopK(fraction=0.2, error_feedback=False),
+    GaussianProjection(fraction=0.3),
+    GaussianProjection(fraction=0.3, segment_size=20, projection="hadamard", redraw=True),
 ]
 SHAPES = ((6, 9), (5,), (4, 3, 2), (), (12, 2))
 SIZE = sum(math.prod(shape) for shape in SHAPES)

@@ -21,7 +21,7 @@ _NAMES = {
         "LinearEnergy",
         "StepEnergy",
     ),
-    "benchmarks.tasks": ("Digits", "StdlibText"),
+    "benchmarks.tasks": ("Cifar", "Digits", "Mnist", "StdlibText", "WikiText"),
 }
 
 CLASSES: dict[str, str] = {name: f"laser_wireless.{package}.{name}" for package, names in _NAMES.items() for name in names}
@@ -39,11 +39,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "digits": {"class_path": "Digits"},
     "digits-linear": {"class_path": "Digits", "init_args": {"architecture": "linear"}},
     "stdlib-text": {"class_path": "StdlibText"},
+    "mnist": {"class_path": "Mnist"},
+    "cifar10": {"class_path": "Cifar", "init_args": {"classes": 10}},
+    "cifar100": {"class_path": "Cifar", "init_args": {"classes": 100}},
+    "wikitext": {"class_path": "WikiText"},
 }
 """One word -> class and arguments."""
 
 COMPONENTS: dict[str, tuple[str, ...]] = {
-    "task": ("digits", "digits-linear", "stdlib-text"),
+    "task": ("digits", "digits-linear", "stdlib-text", "mnist", "cifar10", "cifar100", "wikitext"),
     "compressor": ("LowRank", "Uncompressed", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection"),
     "uplink": ("AnalogUplink",),
     "fading": ("NoFading", "Rayleigh", "Rician"),

@@ -1,7 +1,10 @@
-"""Learning tasks whose data is on every machine."""
+"""Learning tasks: two whose data is on every machine, and those of the paper."""
 
+from laser_wireless.benchmarks.tasks.cifar import Cifar
 from laser_wireless.benchmarks.tasks.digits import Digits
+from laser_wireless.benchmarks.tasks.mnist import Mnist
 from laser_wireless.benchmarks.tasks.stdlib_text import StdlibText
 from laser_wireless.benchmarks.tasks.task import Split, Task
+from laser_wireless.benchmarks.tasks.wikitext import WikiText
 
-__all__ = ["Digits", "Split", "StdlibText", "Task"]
+__all__ = ["Cifar", "Digits", "Mnist", "Split", "StdlibText", "Task", "WikiText"]

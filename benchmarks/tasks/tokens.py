@@ -111,7 +111,7 @@ def _pieces(rows: Any) -> Iterator[str]:
 
 def _tokenizer(files: tuple[Path, Path], vocabulary: int) -> Any:
     try:
-        from tokenizers import ByteLevelBPETokenizer
+        import tokenizers
     except ModuleNotFoundError as error:
         raise DataUnavailable(f"the tokeniser needs {error.name}: pip install 'laser-wireless[data]'") from error
     folder = files[0].parent
@@ -124,6 +124,8 @@ def _tokenizer(files: tuple[Path, Path], vocabulary: int) -> Any:
             raise ValueError(f"no merge makes the token {unmade[0]!r} of vocab.json; is merges.txt truncated?")
         if max(known.values()) >= vocabulary:
             raise ValueError(f"it has tokens up to {max(known.values())}; vocabulary must be larger, got {vocabulary}")
-        return ByteLevelBPETokenizer(*map(str, files))
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(*map(str, files)))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     except Exception as error:  # the library raises the bare class
         raise ValueError(f"{folder} holds no usable tokeniser: {error}") from error
+    return tokenizer

@@ -1,6 +1,6 @@
 """What does a scheme put on the air? Real symbols and bytes of one device's message, counted from the real compressor.
 
-The count runs the compressor's own `encode` on tensors without memory, so any model of any size takes about a second.
+The count runs the compressor's own `encode` on tensors without memory, so that a model of any size takes a second or two.
 Beside it stands the closed form that the papers state. A message that were sent digitally takes 4 bytes for a real number,
 1/8 for a sign or a bit of an index; 1 MB is 10^6 bytes.
 """
@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from math import prod
+from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
 import torch
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.speed.shapes import Shapes
-from laser_wireless.compression import Compressor, LowRank, Message, Uncompressed
-from torch._subclasses.fake_tensor import FakeTensorMode
+from laser_wireless.benchmarks.theory.one_block import portion
+from laser_wireless.benchmarks.weightless import weightless
+from laser_wireless.compression import (
+    Compressor,
+    CountSketch,
+    GaussianProjection,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
 
 ROUNDS = (0, 1)
 """One round of each kind: LASER with one factor sends the column side in even rounds, the row side in odd ones."""
@@ -30,54 +40,84 @@ class Length(NamedTuple):
     num_blocks: int
 
 
-def layout_of(compressor: Compressor, shapes: Shapes, round: int) -> Message:
-    """A round's message of one device; its symbols have a shape and no values, only the layout is of use."""
-    with FakeTensorMode():
-        state = compressor.init(shapes, 1, device=torch.device("cpu"), dtype=torch.float32, seed=0)
-        gradients = torch.empty(1, sum(map(prod, shapes)))
-        return compressor.encode(gradients, state, round=round)
-
-
-def count(compressor: Compressor, shapes: Shapes, round: int) -> Length:
-    """Count one device's message of a round.
+def count(compressor: Compressor, shapes: Shapes, rounds: Sequence[int] = ROUNDS) -> list[Length]:
+    """Count one device's message in each of the rounds.
 
     Args:
-        compressor: the scheme.
+        compressor: the scheme; its `init` and `encode` run on tensors that have shapes and no values (`weightless`).
         shapes: of the model's parameters.
-        round: 0, 1, ...
+        rounds: 0, 1, ...
 
     Raises:
-        ValueError: the layout does not add up to the symbols.
+        ValueError: a layout does not add up to the symbols.
     """
-    message = layout_of(compressor, shapes, round)
-    if sum(message.layout) != message.symbols.shape[-1]:
-        raise ValueError(f"{compressor}: a layout of {sum(message.layout)} for {message.symbols.shape[-1]} symbols")
-    return Length(message.symbols.shape[-1], message.num_bytes, len(message.layout))
+    lengths = []
+    with weightless():
+        state = compressor.init(shapes, 1, device=torch.device("cpu"), dtype=torch.float32, seed=0)
+        gradients = torch.empty(1, sum(map(prod, shapes)))
+        for round in rounds:
+            message = compressor.encode(gradients, state, round=round)
+            if sum(message.layout) != message.symbols.shape[-1]:
+                raise ValueError(f"{compressor}: a layout of {sum(message.layout)} for {message.symbols.shape[-1]} symbols")
+            lengths.append(Length(message.symbols.shape[-1], message.num_bytes, len(message.layout)))
+    return lengths
 
 
 def claimed_symbols(compressor: Compressor, shapes: Shapes, round: int) -> int | None:
     """Real symbols of a round by the closed form, None for a scheme without one here.
 
-    A parameter has d numbers, m its first axis, n = d / m; r is the rank. Z-SGD: d. LASER: r (m + n) with both factors, or
-    r n (even rounds) and r m (odd rounds) with one; d where r (m + n) >= d, and for parameters of one dimension.
+    A parameter has d numbers, m its first axis, n = d / m; r is the rank. Z-SGD, Signum: d. LASER: r (m + n) with both
+    factors, or r n (even rounds) and r m (odd rounds) with one; d where r (m + n) >= d, and for parameters of one dimension.
+    Random-K: k = max(1, floor(kappa d)). Sketching: R max(1, floor(kappa d / R)), R rows. Top-K: k (1 + ceil(log2 d)).
+    A-DSGD, of all parameters as one: floor(kappa d / M) and a mean for each of M segments.
     """
     claim = _CLAIMS.get(type(compressor))
-    return None if claim is None else sum(claim(compressor, tuple(shape), round) for shape in shapes)
+    return None if claim is None else claim(compressor, shapes, round)
 
 
-def _low_rank(compressor: LowRank, shape: tuple[int, ...], round: int) -> int:
-    d = prod(shape)
-    if len(shape) < 2:
-        return d
-    m, n = shape[0], d // shape[0]
-    r = min(compressor.rank, m, n)
-    both = r * (m + n)
-    return d if both >= d else both if compressor.rule == "both" else r * (m if round % 2 else n)
+def _sum_of_sizes(compressor: Any, shapes: Shapes, round: int) -> int:
+    return sum(map(prod, shapes))
 
 
-_CLAIMS: dict[type, Callable[[Any, tuple[int, ...], int], int]] = {
-    Uncompressed: lambda compressor, shape, round: prod(shape),
+def _low_rank(compressor: LowRank, shapes: Shapes, round: int) -> int:
+    total = 0
+    for shape in shapes:
+        d = prod(shape)
+        m, n = (shape[0], d // shape[0]) if len(shape) > 1 else (1, d)
+        r = min(compressor.rank, m, n)
+        one_factor = r * (m if round % 2 else n)
+        total += d if r * (m + n) >= d else r * (m + n) if compressor.rule == "both" else one_factor
+    return total
+
+
+def _random_k(compressor: RandomK, shapes: Shapes, round: int) -> int:
+    return sum(portion(compressor.fraction, prod(shape)) for shape in shapes)
+
+
+def _count_sketch(compressor: CountSketch, shapes: Shapes, round: int) -> int:
+    rows = compressor.rows
+    return sum(rows * portion(compressor.fraction, Fraction(prod(shape), rows)) for shape in shapes)
+
+
+def _top_k(compressor: TopK, shapes: Shapes, round: int) -> int:
+    return sum(portion(compressor.fraction, prod(shape)) * (1 + ceil(log2(prod(shape)))) for shape in shapes)
+
+
+def _gaussian_projection(compressor: GaussianProjection, shapes: Shapes, round: int) -> int:
+    d = sum(map(prod, shapes))
+    num_segments = compressor.plan(d).num_segments
+    rows = portion(compressor.fraction, ceil(d / num_segments))
+    return num_segments * (rows + (compressor.mean_removal and rows >= 8))
+
+
+_CLAIMS: dict[type, Callable[[Any, Shapes, int], int]] = {
+    Uncompressed: _sum_of_sizes,
     LowRank: _low_rank,
+    Sign: _sum_of_sizes,
+    RandomK: _random_k,
+    CountSketch: _count_sketch,
+    TopK: _top_k,
+    GaussianProjection: _gaussian_projection,
 }
 
 
@@ -97,8 +137,22 @@ def communication_table(shapes: Shapes, schemes: Mapping[str, Compressor]) -> li
     return [{"scheme": name, **_row(compressor, shapes, raw_bytes)} for name, compressor in schemes.items()]
 
 
+def published_schemes() -> dict[str, Compressor]:
+    """The schemes of the published table of megabytes per iteration, LASER in three readings of its message."""
+    return {
+        "Z-SGD": Uncompressed(),
+        "SIGNUM": Sign(),
+        "RANDOM-K": RandomK(fraction=0.2),
+        "SKETCHING": CountSketch(fraction=0.2),
+        "A-DSGD": GaussianProjection(fraction=0.1),
+        "LASER, rank 4, both factors": LowRank(rank=4, rule="both"),
+        "LASER, rank 8, one factor": LowRank(rank=8),
+        "LASER, rank 4, one factor": LowRank(rank=4),
+    }
+
+
 def _row(compressor: Compressor, shapes: Shapes, raw_bytes: int) -> Row:
-    lengths = [count(compressor, shapes, round) for round in ROUNDS]
+    lengths = count(compressor, shapes)
     claims = [claimed_symbols(compressor, shapes, round) for round in ROUNDS]
     num_bytes = _mean([length.num_bytes for length in lengths])
     return {

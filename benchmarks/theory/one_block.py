@@ -81,7 +81,7 @@ class OneBlock:
         return self.d * self.noise_variance / (self.num_devices**2 * self.energy_budget)
 
 
-def portion(fraction: float, d: int) -> int:
+def portion(fraction: float, d: int | Fraction) -> int:
     """max(1, floor(fraction d)), the fraction as it is written in decimals: 0.29 of 100 is 29."""
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction}")

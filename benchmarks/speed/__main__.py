@@ -32,9 +32,9 @@ cases (K devices):
 How to read the result. LowRank sends one factor in even rounds and the other in odd ones, so both are shown, and their
 mean. "floor" is the time in which the bytes that must move can move, at the speed of a copy between two buffers of the
 same size in the same run; "round / floor" is 1 for a program that cannot be made faster on this machine. "plain" is a
-straightforward loop over devices and layers. Medians tell what to expect; minima are less disturbed by other work on the
-machine. Each case runs in a process of its own, whose peak memory above its start is compared with (K + 6) d numbers of
-four bytes.
+straightforward loop over devices and layers, for LowRank and Uncompressed. Medians tell what to expect; minima are less
+disturbed by other work on the machine. Each case runs in a process of its own, whose peak memory above its start is
+compared with (K + 6) d numbers of four bytes.
 """
 
 

@@ -5,6 +5,7 @@ Run in a process of its own for each case, so that peak memory is that case's al
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from laser_wireless.benchmarks.speed.floor import normals_drawn, numbers_moved
 from laser_wireless.benchmarks.speed.plain import PlainRound
 from laser_wireless.benchmarks.speed.shapes import Case
 from laser_wireless.channels import AnalogUplink, Streams
-from laser_wireless.compression import Compressor, LowRank, Uncompressed, settle_
+from laser_wireless.compression import LowRank, Uncompressed, settle_
 from laser_wireless.compression.message import split_parameters
 
 STAGES = ("encode", "channel", "settle", "decode")
 _WARM_UP = 2  # rounds of each kind
+_SLOW = 10.0  # seconds for a round of each kind; from here on one repetition is enough
 _ENERGY_BUDGET = 1000.0
 _FLOAT = 4  # bytes
 
@@ -32,7 +35,8 @@ class Measurement:
     stages: for even and odd rounds, for each repetition, the seconds of each of the four stages.
     copy: least time to copy the memory [K, d] into a second buffer, which moves 2 * 4 K d bytes.
     draw: least time to draw d standard normals into a buffer.
-    plain: seconds of the plain loop, for each repetition, even and odd rounds in turn.
+    plain: seconds of the plain loop, for each repetition, even and odd rounds in turn; empty for schemes without one.
+    num_symbols: S, of each device's message in the last round.
     peak_memory: in the timed rounds, above what the process had after its imports.
     """
 
@@ -42,6 +46,7 @@ class Measurement:
     draw: float
     plain: list[float]
     peak_memory: int
+    num_symbols: int
 
     @property
     def memory_bound(self) -> int:
@@ -50,14 +55,11 @@ class Measurement:
 
     @property
     def floor(self) -> float:
-        """Least time of a round: the bytes that must move at the speed of the copy (and the normals that must be drawn).
-
-        LowRank: the memory K d read to encode, read and written to settle, the decoded gradient d written. Uncompressed: the
-        memory read once and cleared, d normals drawn.
-        """
-        k = self.case.num_devices
-        copies_of_d = self.copy / (2 * k)  # seconds to read or write d numbers
-        return 2 * k * copies_of_d + self.draw if self.case.rank is None else (3 * k + 1) * copies_of_d
+        """Least time of a round: the bytes that must move at the speed of the copy, and the normals that must be drawn."""
+        d = self.case.num_parameters
+        per_number = self.copy / (2 * self.case.num_devices * d)  # seconds to read or write one
+        moved = numbers_moved(self.case, self.num_symbols) * per_number
+        return moved + normals_drawn(self.case, self.num_symbols) / d * self.draw
 
     def stage(self, parity: int, index: int, statistic: Callable[[list[float]], float] = median) -> float:
         """Median (or another statistic) of one stage in even (0) or odd (1) rounds."""
@@ -70,7 +72,9 @@ class Measurement:
         return statistic([sum(seconds) for seconds in self.stages[parity]])
 
     def plain_round(self, statistic: Callable[[list[float]], float] = median) -> float:
-        """The same of the plain loop, mean of even and odd rounds."""
+        """The same of the plain loop, mean of even and odd rounds; NaN without one."""
+        if not self.plain:
+            return math.nan
         return (statistic(self.plain[0::2]) + statistic(self.plain[1::2])) / 2
 
 
@@ -81,12 +85,16 @@ def measure(case: Case, *, device: str, threads: int, seconds: float) -> Measure
     clock = Clock(torch.device(device))
     before = clock.memory(peak=False)
     memory = torch.randn(case.num_devices, case.num_parameters, device=device)
-    step = _rounds(case, memory, clock)
+    step = _Rounds(case, memory, clock)
     stages: tuple[list[tuple[float, ...]], list[tuple[float, ...]]] = ([], [])
     start = time.perf_counter()
-    for _ in range(2 * _WARM_UP):
-        step()
-    repetitions = max(3, min(1000, int(seconds * _WARM_UP / (time.perf_counter() - start))))
+    step(), step()
+    once = time.perf_counter() - start
+    if once < _SLOW:
+        for _ in range(2 * _WARM_UP - 2):
+            step()
+        once = (time.perf_counter() - start) / _WARM_UP
+    repetitions = max(3 if once < _SLOW else 1, min(1000, int(seconds / once)))
     for number in range(2 * repetitions):
         stages[number % 2].append(step())
     peak_memory = clock.memory(peak=True) - before  # before the buffers below
@@ -94,12 +102,21 @@ def measure(case: Case, *, device: str, threads: int, seconds: float) -> Measure
     copy = _least(torch.empty_like(memory).copy_, memory, clock=clock, repetitions=repetitions)
     draw = _least(memory.new_empty(case.num_parameters).normal_, clock=clock, repetitions=repetitions)
 
-    loop = PlainRound(case, memory, energy_budget=_ENERGY_BUDGET)
     plain = []
-    for _ in range(2 * max(2, repetitions // 2) + 2):
-        memory.add_(1)
-        plain.append(clock.time(loop))
-    return Measurement(case=case, stages=stages, copy=copy, draw=draw, plain=plain[2:], peak_memory=peak_memory)
+    if isinstance(case.compressor, LowRank | Uncompressed):
+        loop = PlainRound(case, memory, energy_budget=_ENERGY_BUDGET)
+        for _ in range(2 * max(2, repetitions // 2) + 2):
+            memory.add_(1)
+            plain.append(clock.time(loop))
+    return Measurement(
+        case=case,
+        stages=stages,
+        copy=copy,
+        draw=draw,
+        plain=plain[2:],
+        peak_memory=peak_memory,
+        num_symbols=step.num_symbols,
+    )
 
 
 class Clock:
@@ -137,31 +154,31 @@ def _least(work: Callable[..., object], *arguments: object, clock: Clock, repeti
     return min(clock.time(lambda: work(*arguments)) for _ in range(repetitions))
 
 
-def _rounds(case: Case, memory: torch.Tensor, clock: Clock) -> Callable[[], tuple[float, ...]]:
-    """A function that does one round after another, as UplinkBridge.exchange does, and returns the stages' seconds."""
-    compressor: Compressor = Uncompressed() if case.rank is None else LowRank(rank=case.rank)
-    uplink, streams = AnalogUplink(energy_budget=_ENERGY_BUDGET), Streams(0)
-    state = compressor.init(case.shapes, case.num_devices, device=memory.device, dtype=memory.dtype, seed=0)
-    out = split_parameters(memory.new_empty(case.num_parameters), case.shapes)
-    round = 0
+class _Rounds:
+    """One round after another, as UplinkBridge.exchange does them; a call returns the stages' seconds."""
 
-    def step() -> tuple[float, ...]:
-        nonlocal state, round
-        memory.add_(1)  # stands for the new gradients: Uncompressed leaves an empty memory
-        t = [clock.now()]
-        message = compressor.encode(memory, state, round=round)
-        t.append(clock.now())
-        reception = uplink.aggregate(
-            message.symbols, message.layout, round=round, streams=streams, share_as=message.share_as
+    def __init__(self, case: Case, memory: torch.Tensor, clock: Clock) -> None:
+        self.compressor, self.memory, self.clock = case.compressor, memory, clock
+        self.uplink, self.streams = AnalogUplink(energy_budget=_ENERGY_BUDGET), Streams(0)
+        self.state = self.compressor.init(case.shapes, case.num_devices, device=memory.device, dtype=memory.dtype, seed=0)
+        self.out = split_parameters(memory.new_empty(case.num_parameters), case.shapes)
+        self.round = self.num_symbols = 0
+
+    def __call__(self) -> tuple[float, ...]:
+        round, state = self.round, self.state
+        self.memory.add_(1)  # stands for the new gradients: Uncompressed leaves an empty memory
+        t = [self.clock.now()]
+        message = self.compressor.encode(self.memory, state, round=round)
+        t.append(self.clock.now())
+        reception = self.uplink.aggregate(
+            message.symbols, message.layout, round=round, streams=self.streams, share_as=message.share_as
         )
-        t.append(clock.now())
-        settle_(memory, message.symbols, reception.delivered_symbols, compressor, state, round=round)
-        t.append(clock.now())
-        _, state = compressor.decode(
-            reception.estimate, state, round=round, noise_variance=reception.noise_variance, out=out
+        t.append(self.clock.now())
+        settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, state, round=round)
+        t.append(self.clock.now())
+        _, self.state = self.compressor.decode(
+            reception.estimate, state, round=round, noise_variance=reception.noise_variance, out=self.out
         )
-        t.append(clock.now())
-        round += 1
+        t.append(self.clock.now())
+        self.round, self.num_symbols = round + 1, message.symbols.shape[1]
         return tuple(after - before for before, after in pairwise(t))
-
-    return step

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from laser_wireless.benchmarks.speed.shapes import Case
+from laser_wireless.compression import LowRank
 from laser_wireless.compression.message import split_parameters
 from torch import Tensor
 
@@ -16,7 +17,7 @@ class PlainRound:
     """One round after another, in place on memory [K, d].
 
     Args:
-        case: shapes and rank.
+        case: shapes, and LowRank or Uncompressed.
         memory: float32 [K, d], what the devices ask to send.
         energy_budget: P of each device; the noise has variance 1.
     """
@@ -27,9 +28,9 @@ class PlainRound:
         self.layers = [split_parameters(row, case.shapes) for row in memory]  # [K][layers]
         self.bases: dict[int, tuple[Tensor, Tensor]] = {}  # of row and column side, for each compressed layer
         for i, v in enumerate(self.layers[0]):
-            if case.rank is not None and v.ndim > 1:
+            if isinstance(case.compressor, LowRank) and v.ndim > 1:
                 m, n = v.flatten(1).shape
-                r = min(case.rank, m, n)
+                r = min(case.compressor.rank, m, n)
                 if r * (m + n) < m * n:
                     self.bases[i] = self._random_basis(v, m, r), self._random_basis(v, n, r)
 

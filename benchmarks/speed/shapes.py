@@ -6,6 +6,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
+from laser_wireless.compression import (
+    Compressor,
+    CountSketch,
+    GaussianProjection,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
+
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -42,12 +53,12 @@ class Case:
     Args:
         shapes: of the parameters.
         num_devices: K.
-        rank: of LowRank; None for Uncompressed (Z-SGD).
+        compressor: the scheme.
     """
 
     shapes: Shapes
     num_devices: int
-    rank: int | None
+    compressor: Compressor
 
     @property
     def num_parameters(self) -> int:
@@ -56,20 +67,36 @@ class Case:
 
     @property
     def scheme(self) -> str:
-        """As in the table."""
-        return "Uncompressed" if self.rank is None else f"LowRank(rank={self.rank})"
+        """As in the table: the class and what was set."""
+        cls = type(self.compressor)
+        chosen = {name: value for name, value in vars(self.compressor).items() if value != getattr(cls, name)}
+        rank = {"rank": self.compressor.rank} if isinstance(self.compressor, LowRank) else {}
+        return f"{cls.__name__}({', '.join(f'{name}={value}' for name, value in (rank | chosen).items())})"
+
+
+_SCHEMES: dict[str, Compressor] = {
+    "": LowRank(rank=4),
+    "-uncompressed": Uncompressed(),
+    "-sign": Sign(),
+    "-random-k": RandomK(),
+    "-sketch": CountSketch(),
+    "-top-k": TopK(),
+    "-projection": GaussianProjection(projection="hadamard"),
+}
+"""End of a case's name -> its scheme, at the published sizes; the projection is the quick one, so that GPT-2 ends soon."""
+
+
+def _cases(name: str, shapes: Shapes, num_devices: int, schemes: dict[str, Compressor]) -> dict[str, Case]:
+    return {
+        f"{name}{end}": Case(shapes=shapes, num_devices=num_devices, compressor=compressor)
+        for end, compressor in schemes.items()
+    }
 
 
 CASES = {
-    "mlp": Case(shapes=mlp(64, 128, 10), num_devices=16, rank=4),
-    "mlp-uncompressed": Case(shapes=mlp(64, 128, 10), num_devices=16, rank=None),
-    "resnet18": Case(shapes=resnet18(), num_devices=16, rank=4),
-    "resnet18-uncompressed": Case(shapes=resnet18(), num_devices=16, rank=None),
-    "gpt2": Case(shapes=gpt2(), num_devices=4, rank=8),
-    "gpt2-uncompressed": Case(shapes=gpt2(), num_devices=4, rank=None),
+    **_cases("mlp", mlp(64, 128, 10), 16, _SCHEMES),
+    **_cases("resnet18", resnet18(), 16, _SCHEMES),
+    **_cases("gpt2", gpt2(), 4, _SCHEMES | {"": LowRank(rank=8)}),
 }
 
-QUICK = {
-    "mlp": Case(shapes=mlp(8, 16, 4), num_devices=3, rank=1),
-    "mlp-uncompressed": Case(shapes=mlp(8, 16, 4), num_devices=3, rank=None),
-}
+QUICK = _cases("mlp", mlp(8, 16, 4), 3, {"": LowRank(rank=1), "-uncompressed": Uncompressed(), "-sketch": CountSketch()})

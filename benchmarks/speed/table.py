@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from statistics import median
 
@@ -20,6 +21,7 @@ def columns(name: str, found: Measurement) -> dict[str, str | int | float]:
         "scheme": case.scheme,
         "num_devices": case.num_devices,
         "num_parameters": case.num_parameters,
+        "num_symbols": found.num_symbols,
         "repetitions": len(found.stages[0]),
     }
     for parity, rounds in enumerate(("even", "odd")):
@@ -57,12 +59,14 @@ def to_markdown(facts: Mapping[str, str], measurements: Mapping[str, Measurement
     lines += [
         "",
         "Milliseconds are median (minimum) over the repetitions; a round is the mean of even and odd ones. The floor is the",
-        "time to move the bytes that must move, at the speed of a copy in the same run: LowRank (3 K + 1) d numbers,",
-        "Uncompressed 2 K d numbers and the drawing of d normals. Plain is a straightforward loop over devices and layers.",
-        "Memory is the peak above the process's own after its imports, its bound (K + 6) d numbers.",
+        "time to move the bytes that must move, at the speed of a copy in the same run, and to draw the noise: for example",
+        "LowRank (3 K + 1) d numbers, Uncompressed 2 K d numbers and d normals (benchmarks/speed/floor.py); arithmetic and",
+        "drawn hashes are left out. Plain is a straightforward loop over devices and layers, for these two. S is the real",
+        "symbols of a message, in odd rounds where they alternate. Memory is the peak above the process's own after its",
+        "imports, its bound (K + 6) d numbers.",
         "",
     ]
-    header = ["case", "scheme", "K", "d", "round ms", "floor ms", "round / floor", "plain ms", "plain / round"]
+    header = ["case", "scheme", "K", "d", "S", "round ms", "floor ms", "round / floor", "plain ms", "plain / round"]
     body = []
     for name, found in measurements.items():
         row = columns(name, found)
@@ -70,6 +74,7 @@ def to_markdown(facts: Mapping[str, str], measurements: Mapping[str, Measurement
             [
                 *(str(row[key]) for key in ("case", "scheme", "num_devices")),
                 f"{found.case.num_parameters:,}",
+                f"{found.num_symbols:,}",
                 _pair(row, "round_{}_ms"),
                 _number(row["floor_ms"]),
                 _pair(row, "round_over_floor_{}"),
@@ -101,4 +106,6 @@ def _pair(row: Mapping[str, str | int | float], key: str) -> str:
 def _number(value: str | int | float) -> str:
     """Three significant digits, without exponent."""
     number = float(value)
+    if math.isnan(number):
+        return "-"
     return f"{number:,.0f}" if number >= 99.95 else f"{number:.3g}"

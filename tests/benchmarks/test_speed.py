@@ -5,10 +5,11 @@ import csv
 import pytest
 import torch
 from laser_wireless.benchmarks.speed.__main__ import main
+from laser_wireless.benchmarks.speed.floor import numbers_moved
 from laser_wireless.benchmarks.speed.measure import STAGES, Measurement
 from laser_wireless.benchmarks.speed.plain import PlainRound
-from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case, mlp
-from laser_wireless.compression import LowRank
+from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case
+from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
 
 
 def test_shapes_are_those_of_the_published_models():
@@ -16,7 +17,7 @@ def test_shapes_are_those_of_the_published_models():
     assert CASES["gpt2"].num_parameters == 123_980_544
     for name, even, odd in (("resnet18", 135_670, 28_850), ("gpt2", 547_584, 1_089_280)):
         case = CASES[name]
-        assert [sum(LowRank(rank=case.rank).layout(case.shapes, round)) for round in (0, 1)] == [even, odd]
+        assert [sum(case.compressor.layout(case.shapes, round)) for round in (0, 1)] == [even, odd]
 
 
 def test_quick_run_fills_every_cell(tmp_path, capsys):
@@ -27,9 +28,11 @@ def test_quick_run_fills_every_cell(tmp_path, capsys):
     assert [row["case"] for row in rows] == list(QUICK)
     for row in rows:
         assert all(row.values())
-        times = [float(value) for key, value in row.items() if key.endswith("_ms")]
+        times = {key: float(value) for key, value in row.items() if key.endswith("_ms")}
         assert len(times) == 2 * 2 * (len(STAGES) + 1) + 2 * 2 + 2
-        assert all(time > 0 for time in times)
+        assert all(time > 0 for key, time in times.items() if not key.startswith("plain"))
+        assert (times["plain_median_ms"] > 0) == (row["case"] in ("mlp", "mlp-uncompressed"))
+        assert int(row["num_symbols"]) > 0
         assert float(row["peak_memory_mib"]) >= 0
         assert {"device", "threads", "torch", "commit", "date"} <= set(row)
     printed = capsys.readouterr().out
@@ -37,17 +40,45 @@ def test_quick_run_fills_every_cell(tmp_path, capsys):
 
 
 def test_floor_counts_the_bytes_that_must_move():
-    def floor(rank):
-        case = Case(shapes=mlp(8, 16, 4), num_devices=3, rank=rank)
-        return Measurement(case=case, stages=([], []), copy=6.0, draw=5.0, plain=[], peak_memory=0).floor
+    def floor(compressor, num_symbols):
+        case = Case(shapes=((10, 10),), num_devices=3, compressor=compressor)
+        return Measurement(
+            case=case, stages=([], []), copy=6.0, draw=5.0, plain=[], peak_memory=0, num_symbols=num_symbols
+        ).floor
 
-    assert floor(1) == 10  # a copy moves 2 K d numbers in 6 s; (3 K + 1) d take 10 s
-    assert floor(None) == 6 + 5
+    # a copy moves 2 K d = 600 numbers in 6 s, 100 in 1 s; 100 normals take 5 s
+    assert floor(LowRank(rank=1), 20) == pytest.approx(10)  # (3 K + 1) d numbers
+    assert floor(Uncompressed(), 100) == pytest.approx(6 + 5)
+    assert floor(Sign(), 100) == pytest.approx(6 + 5)
+    assert floor(RandomK(fraction=0.2), 20) == pytest.approx(1.2 + 1 + 1)
+    assert floor(CountSketch(fraction=0.2), 20) == pytest.approx(7 + 2 + 1)
+    assert floor(TopK(fraction=0.2), 160) == pytest.approx(1.2 + 2)
+    assert floor(GaussianProjection(fraction=0.2), 20) == pytest.approx(3 + 0.6 + 1 + 1)
 
 
-@pytest.mark.parametrize("rank", [1, None])
-def test_plain_loop_sends_what_the_devices_ask_for(rank):
-    case = Case(shapes=((6, 5), (3,)), num_devices=4, rank=rank)
+def test_floor_of_an_unknown_scheme_is_refused():
+    class Own(Uncompressed):
+        pass
+
+    class Other:
+        pass
+
+    assert numbers_moved(Case(shapes=((2,),), num_devices=1, compressor=Own()), 2) == 4
+    with pytest.raises(TypeError, match="the floor of Other is not known"):
+        numbers_moved(Case(shapes=((2,),), num_devices=1, compressor=Other()), 2)
+
+
+def test_schemes_are_named_by_what_was_set():
+    named = {name: case.scheme for name, case in CASES.items()}
+    assert named["gpt2"] == "LowRank(rank=8)"
+    assert named["resnet18"] == "LowRank(rank=4)"
+    assert named["mlp-sign"] == "Sign()"
+    assert named["mlp-projection"] == "GaussianProjection(projection=hadamard)"
+
+
+@pytest.mark.parametrize("compressor", [LowRank(rank=1), Uncompressed()], ids=str)
+def test_plain_loop_sends_what_the_devices_ask_for(compressor):
+    case = Case(shapes=((6, 5), (3,)), num_devices=4, compressor=compressor)
     memory = torch.randn(4, 33, generator=torch.Generator().manual_seed(0))
     asked = memory.mean(0)
     decoded = PlainRound(case, memory, energy_budget=1e12)()

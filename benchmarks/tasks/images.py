@@ -35,8 +35,8 @@ class Form(NamedTuple):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Return float32 like pixels uint8 [..., C, H, W]."""
-        mean, deviation = torch.tensor([self.mean, self.deviation], device=pixels.device)[..., None, None]
-        return (pixels / 255 - mean) / deviation
+        mean, deviation = 255 * torch.tensor([self.mean, self.deviation], device=pixels.device)[..., None, None]
+        return pixels.float().sub_(mean).div_(deviation)
 
 
 class Images(NamedTuple):
@@ -86,8 +86,9 @@ def cropped_and_flipped(pixels: Tensor, padding: int, generator: torch.Generator
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
     rows = shift[0] + torch.arange(height)
     columns = shift[1] + torch.where(mirrored, torch.arange(width - 1, -1, -1), torch.arange(width))
-    found = images[torch.arange(count).view(-1, 1, 1), :, rows.unsqueeze(2), columns.unsqueeze(1)]  # [count, H, W, C]
-    return found.movedim(-1, 1).reshape(*batch, channels, height, width)
+    places = rows.unsqueeze(2) * images.shape[-1] + columns.unsqueeze(1)  # [count, H, W]
+    found = images.flatten(2).gather(2, places.view(count, 1, -1).expand(-1, channels, -1))
+    return found.view(*batch, channels, height, width)
 
 
 @torch.no_grad()

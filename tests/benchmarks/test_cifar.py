@@ -9,6 +9,7 @@ from laser_wireless.benchmarks.tasks import Cifar, cifar
 from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import LowRank
+from torch import nn
 
 pytest.importorskip("datasets")
 
@@ -62,21 +63,36 @@ def test_evaluation_uses_running_statistics_in_chunks(folders):
     assert found == task.evaluate(model, "test")
 
 
-def test_interrupted_run_ends_as_an_unbroken_one(folders, tmp_path):
-    run = TrainingRun(
+def small_run(folders: dict[int, str], rounds: int) -> TrainingRun:
+    return TrainingRun(
         task=task_of(10, folders, batch_size=2, validation_size=4),
         compressor=LowRank(rank=1),
         uplink=AnalogUplink(energy_budget=1e6),
         num_devices=2,
-        num_rounds=2,
+        num_rounds=rounds,
         learning_rate=0.01,
     )
-    place = torch.device("cpu")
+
+
+def test_resnet_trains_over_the_uplink(folders, tmp_path, global_rng_untouched):
+    result = train(small_run(folders, rounds=1), tmp_path, device=torch.device("cpu"))
+    assert result["status"] == "done"
+    assert abs(result["metrics"]["validation"]["loss"] - 2.3) < 1.5
+
+
+def test_interrupted_run_ends_as_an_unbroken_one_batch_statistics_included(folders, tmp_path, monkeypatch):
+    def shallow(classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, classes)
+        )
+
+    monkeypatch.setattr(cifar, "ResNet18", shallow)
+    run, place = small_run(folders, rounds=6), torch.device("cpu")
     (tmp_path / "whole").mkdir()
     whole = train(run, tmp_path / "whole", device=place)
 
     def interrupt(round, row):
-        if round == 1:
+        if round == 4:
             raise KeyboardInterrupt
 
     (tmp_path / "broken").mkdir()

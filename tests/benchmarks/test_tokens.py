@@ -1,6 +1,7 @@
 """Tokens: the encoding is lossless, the cache is whole or made again, tokenisers that do not fit are refused."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def test_vocabulary_must_hold_every_token(files, rows, tmp_path):
 def test_absent_tokeniser_names_the_command(tmp_path):
     with pytest.raises(DataUnavailable, match=r"there is no .*vocab\.json.*\n.*snapshot_download\('openai-community/gpt2'"):
         tokenizer_files(str(tmp_path))
+
+
+def test_without_the_package_the_command_is_named(files, rows, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataUnavailable, match=r"needs tokenizers: pip install 'laser-wireless\[data\]'"):
+        encoded(rows, files, 320, tmp_path)
 
 
 def test_rows_that_are_no_text_are_refused(files, tmp_path):

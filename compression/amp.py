@@ -156,7 +156,7 @@ class _Problem(NamedTuple):
         squares = r.square()
         gaussian = squares.mean(0, keepdim=True).square()
         error = (24 * gaussian.square().mean(dims, keepdim=True) / (r.numel() if self.pooled else len(r))).sqrt()
-        cumulant = (squares.square() - 3 * gaussian).mean(dims, keepdim=True) - 2 * error
+        cumulant = (squares.square() - 3 * gaussian).mean(dims, keepdim=True) - error
         excess = cumulant.clamp(min=0) / (3 * energy.square()).clamp(min=torch.finfo(r.dtype).tiny)
         rho = (1 / (1 + excess)).clamp(0.01 * len(self.y) / len(r), _DENSEST)
         return Prior(rho, energy / rho)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, log2, prod
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from laser_wireless.benchmarks.records import Row
+from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.speed.shapes import Shapes
 from laser_wireless.benchmarks.theory.one_block import portion
 from laser_wireless.benchmarks.weightless import weightless
@@ -149,6 +150,12 @@ def published_schemes() -> dict[str, Compressor]:
         "LASER, rank 8, one factor": LowRank(rank=8),
         "LASER, rank 4, one factor": LowRank(rank=4),
     }
+
+
+def published_megabytes() -> dict[str, float]:
+    """Megabytes per iteration of GPT-2 as published (Makkuva et al., slides), rounded there; scheme -> value."""
+    rows = read_csv(Path(__file__).parent / "reference" / "talk-communication-cost.csv")
+    return {row["series"]: row["value"] for row in rows if row["value"] != ""}
 
 
 def _row(compressor: Compressor, shapes: Shapes, raw_bytes: int) -> Row:

@@ -14,12 +14,18 @@ from laser_wireless.benchmarks.vocabulary import COMPONENTS, PRESETS
 _WIDTH = 110
 
 
-def options_of(target: Callable[..., Any], prefix: str = "") -> str:
-    """One entry per argument of a class or function: option, default, what its docstring says."""
+def options_of(target: Callable[..., Any], prefix: str = "", components: bool = True) -> str:
+    """One entry per argument of a class or function: option, default, what its docstring says.
+
+    Args:
+        target: the class or function.
+        prefix: of its options.
+        components: whether an option that can name a component, here or elsewhere, says which.
+    """
     described = {entry.arg_name: entry.description or "" for entry in parse(target.__doc__ or "").params}
     lines = []
     for name, parameter in inspect.signature(target).parameters.items():
-        words = f" ({', '.join(COMPONENTS[name])} or an import path)" if name in COMPONENTS else ""
+        words = f" ({', '.join(COMPONENTS[name])} or an import path)" if components and name in COMPONENTS else ""
         default = parameter.default
         if default is parameter.empty:
             stands = "required"
@@ -47,6 +53,10 @@ def chosen_components(spec: Spec, prefix: str = "") -> str:
     return "\n\n".join(parts)
 
 
-def presets() -> str:
-    """The words that stand for a class and its arguments."""
-    return "\n".join(f"  {word:14} {value['class_path']} {value.get('init_args', '')}" for word, value in PRESETS.items())
+def presets(place: str | None = None) -> str:
+    """The words that stand for a class and its arguments; of all components, or of those that fit one place."""
+    return "\n".join(
+        f"  {word:14} {value['class_path']} {value.get('init_args', '')}"
+        for word, value in PRESETS.items()
+        if place is None or value["class_path"] in COMPONENTS[place]
+    )

@@ -10,6 +10,7 @@ from laser_wireless.benchmarks.theory.influence import (
     uncompressed,
 )
 from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, silence, survival
+from laser_wireless.benchmarks.theory.of_scheme import influence_of
 from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
 from laser_wireless.benchmarks.theory.rates import (
     Problem,
@@ -19,7 +20,7 @@ from laser_wireless.benchmarks.theory.rates import (
     quasiconvex_rate,
 )
 from laser_wireless.benchmarks.theory.signs import sign_mean, sign_vote
-from laser_wireless.benchmarks.theory.sparse import index_error, top_k
+from laser_wireless.benchmarks.theory.sparse import gaussian_projection, index_error, top_k
 
 __all__ = [
     "BlockNoise",
@@ -30,7 +31,9 @@ __all__ = [
     "both_factors",
     "bound_of_the_paper",
     "count_sketch",
+    "gaussian_projection",
     "index_error",
+    "influence_of",
     "inversion_mse",
     "inversion_threshold",
     "nonconvex_bound",

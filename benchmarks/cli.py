@@ -3,6 +3,7 @@
     laser run      train once over an uplink
     laser sweep    compare schemes over energy budgets, and say how much power each needs
     laser channel  study a channel without a model, beside its closed forms
+    laser theory   symbols and megabytes, influence factors, rates and noise, without running anything
 
 `laser COMMAND --help` lists the options of a command and of the components named before --help.
 """
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 done, 1 a run failed, 2 bad options."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, os.getcwd())  # so that my_module.my_fading is found from the working directory
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel}
+    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel, "theory": _theory}
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0
@@ -158,6 +159,13 @@ def _channel(words: list[str]) -> int:
     print("\nmse: per symbol of the mean message, messages having unit variance; energy_spent: over the budget")
     print(f"written to {folder}: channel.csv, channel.png, channel.pdf")
     return 0
+
+
+def _theory(words: list[str]) -> int:
+    """Say what is known without running anything."""
+    from laser_wireless.benchmarks.theory_command import theory
+
+    return theory(words)
 
 
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, override
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
@@ -105,36 +105,30 @@ def _claim(folder: Path, spec: Spec) -> None:
 
 
 def _sweep(words: list[str]) -> int:
-    """Compare schemes."""
-    from laser_wireless.benchmarks import sweep as sweeps
-    from laser_wireless.benchmarks.report import report
+    """Compare schemes, or run another study of a YAML file."""
+    from laser_wireless.benchmarks.studies import Place, study_of
+    from laser_wireless.benchmarks.study_file import find_study, study_loader
 
-    spec: Spec = {"uplink": component("AnalogUplink", "uplink")}
-    own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
-    name = "sweep"
-    if words and not words[0].startswith("-"):
-        path = _preset(words.pop(0))
-        name = Path(path).stem
-        words = ["--config", path, *words]
+    own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--scale=") else [word])]
+    scale = str(words[words.index("--scale") + 1 :][0]) if "--scale" in words[:-1] else "full"
+    load, name, content = study_loader(scale), "sweep", {}
+    if words and (words[0] == "--config" or not words[0].startswith("-")):
+        words = words[words[0] == "--config" :]
+        path = find_study(words.pop(0)) if words else "--config"
+        name, content = Path(path).stem, load(path)
+    study = study_of(content)
+    spec: Spec = {name: component(word, name) for name, word in study.defaults.items()}
+    for key, entry in content.items():
+        override(spec, [key], entry)
     if read_options(words, spec, own):
-        return _help("sweep", sweeps.Sweep, spec, _SWEEP_EXAMPLES)
-    sweep = sweeps.sweep_from(spec)
+        return _help("sweep", study.settings, spec, _SWEEP_EXAMPLES)
+    go = study.prepare(spec)
+    name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "sweep.yaml", yaml.safe_dump(spec, sort_keys=False))
-    rows = sweeps.run_sweep(sweep, folder, device=own["device"], jobs=int(own["jobs"]))
-    return report(sweep, rows, folder, name)
-
-
-def _preset(word: str) -> str:
-    """A file, or the name of a preset that comes with the package."""
-    if Path(word).exists():
-        return word
-    shipped = Path(__file__).parent / "presets"
-    if (shipped / f"{Path(word).stem}.yaml").exists():
-        return str(shipped / f"{Path(word).stem}.yaml")
-    known = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
-    raise BadConfiguration(f"there is no file {word!r}, and presets are {known}")
+    write_text(folder / "sweep.yaml", yaml.safe_dump({**study.word, **spec}, sort_keys=False))
+    return go(Place(folder, name, own["device"], int(own["jobs"])))
 
 
 def _channel(words: list[str]) -> int:
@@ -185,6 +179,7 @@ _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.r
             --uplink.power_control TruncatedInversion --uplink.power_control.threshold 0.2
   laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
+  laser sweep cifar10-power --scale small
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion
   laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05"""

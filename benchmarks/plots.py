@@ -1,4 +1,4 @@
-"""Pictures of a sweep and of a channel study; the only module that imports matplotlib."""
+"""Pictures of a sweep and of a channel study; matplotlib is imported here and in `figures` alone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,57 @@ MARKERS = "osD^vPX*h"
 _MANY = 4  # schemes; more of them have their legend beside the picture
 
 
-def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row], path: Path, title: str) -> None:
-    """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other."""
+BUDGET_AXIS = "energy budget P per device and round, 10 log10(P / noise variance) [dB]"
+
+
+def plot_sweep(
+    sweep: Sweep,
+    curves: dict[str, list[Point]],
+    rows: Sequence[Row],
+    path: Path,
+    title: str,
+    published: Sequence[Row] = (),
+    apart: bool = False,
+) -> None:
+    """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other.
+
+    Args:
+        sweep: what was compared.
+        curves: of its schemes.
+        rows: savings.
+        path: of the picture, without its kind.
+        title: above the curves.
+        published: rows with scheme, power and value, drawn dashed.
+        apart: draw them in a panel of their own.
+    """
     many = len(sweep.schemes) > _MANY
-    figure = Figure(figsize=(13, 4.8) if many else (10.5, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
+    alone = apart and bool(published)
+    width = (13 if many else 10.5) + 5 * alone
+    figure = Figure(figsize=(width, 4.8 if many else 4.2), layout="constrained")
+    left, *middle, right = figure.subplots(1, 2 + alone, width_ratios=(1.45, 1.2, 1) if alone else (1.45, 1))
+    _plot_curves(left, sweep, curves)
+    theirs = middle[0] if alone else left
+    _plot_published(theirs, sweep, published)
+    _plot_savings(right, sweep, rows)
+    for axes in {left, theirs}:
+        if sweep.higher_is_better:
+            axes.grid(alpha=0.25)
+        else:
+            _log_metric(axes)
+        axes.set_xlabel(BUDGET_AXIS if axes is left else "10 log10(P / noise variance) [dB]")
+        axes.set_ylabel(f"test {sweep.metric}" if axes is left else sweep.metric)
+    left.set_title(title, fontsize=10)
+    if alone:
+        theirs.set_title("published, another task", fontsize=10)
+    if many:
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    else:
+        left.legend(frameon=False)
+    save(figure, path)
+
+
+def _plot_curves(axes: Axes, sweep: Sweep, curves: dict[str, list[Point]]) -> None:
+    """Each scheme's mean with its standard error over seeds, crosses at the rim where it diverged."""
     any_lost = False
     for number, scheme in enumerate(sweep.schemes):
         points = curves.get(scheme, [])
@@ -42,34 +88,28 @@ def plot_sweep(sweep: Sweep, curves: dict[str, list[Point]], rows: Sequence[Row]
             continue
         style = style_of(number) | {"label": scheme}
         powers = [10 * math.log10(point.energy_budget) for point in points]
-        left.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
+        axes.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
         lost = [power for power, point in zip(powers, points, strict=True) if not math.isfinite(point.mean)]
-        left.plot(
-            lost,
-            [0.03 if sweep.higher_is_better else 0.97] * len(lost),
-            "x",
-            color=style["color"],
-            ms=8,
-            transform=left.get_xaxis_transform(),
-        )
+        height = 0.03 if sweep.higher_is_better else 0.97
+        axes.plot(lost, [height] * len(lost), "x", color=style["color"], ms=8, transform=axes.get_xaxis_transform())
         any_lost = any_lost or bool(lost)
-    _plot_savings(right, sweep, rows)
     if NOISELESS in curves:
-        left.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
+        axes.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
     if any_lost:
-        left.plot([], [], "x", color="0.35", ms=8, label="a seed diverged at every learning rate")
-    if sweep.higher_is_better:
-        left.grid(alpha=0.25)
-    else:
-        _log_metric(left)
-    left.set_xlabel("energy budget P per device and round, 10 log10(P / noise variance) [dB]")
-    left.set_ylabel(f"test {sweep.metric}")
-    left.set_title(title, fontsize=10)
-    if many:
-        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    else:
-        left.legend(frameon=False)
-    _save(figure, path)
+        axes.plot([], [], "x", color="0.35", ms=8, label="a seed diverged at every learning rate")
+
+
+def _plot_published(axes: Axes, sweep: Sweep, published: Sequence[Row]) -> None:
+    """Published curves, dashed and hollow, in the colours of the schemes that they belong to."""
+    for number, scheme in enumerate(sweep.schemes):
+        mine = [row for row in published if row["scheme"] == scheme]
+        powers = [10 * math.log10(row["power"]) for row in mine]
+        axes.plot(powers, [row["value"] for row in mine], ls="--", lw=1.2, mfc="none", ms=5, alpha=0.75, **style_of(number))
+    for row in published:
+        if row["scheme"] == NOISELESS:
+            axes.axhline(row["value"], color="0.35", ls=":", lw=1.2)
+    if published:
+        axes.plot([], [], ls="--", marker="o", mfc="none", color="0.35", lw=1.2, ms=5, label="published")
 
 
 def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
@@ -111,7 +151,8 @@ def _log_metric(axes: Axes) -> None:
     axes.grid(alpha=0.25, which="both")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and PDF beside each other."""
     for kind in ("png", "pdf"):
         figure.savefig(path.with_suffix(f".{kind}"), dpi=150)
 
@@ -155,4 +196,4 @@ def plot_channel(rows: Sequence[Row], path: Path, title: str) -> None:
         axes.set_xlabel("SNR of one device, per real symbol [dB]")
         axes.grid(alpha=0.25)
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save(figure, path)

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from laser_wireless.benchmarks import analysis
 from laser_wireless.benchmarks.candidates import grid_of
+from laser_wireless.benchmarks.figures import Draw
 from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.sweep import Sweep
 
 
-def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
-    """Print and write the tables and the picture of a finished sweep; returns 1 if a run failed, else 0."""
+def report(
+    sweep: Sweep,
+    rows: list[Row],
+    folder: Path,
+    name: str,
+    published: Sequence[Row] = (),
+    apart: bool = False,
+    draw: Draw | None = None,
+) -> int:
+    """Print and write the tables and the pictures of a finished sweep.
+
+    Args:
+        sweep: what was compared.
+        rows: of its runs.
+        folder: to write into.
+        name: of the sweep, for titles.
+        published: rows of published curves.
+        apart: draw them in a panel of their own.
+        draw: draws a second picture, `figure`.
+
+    Returns:
+        1 if a run failed, else 0.
+    """
     failed = [row["reason"] for row in rows if row["status"] == "failed"]
     for reason in dict.fromkeys(failed):
         print(f"failed: {reason}", file=sys.stderr)
@@ -26,7 +49,9 @@ def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
     write_json(folder / "environment.json", environment())
     what = "candidates" if sweep.tune else "learning rate"
     title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, {what} chosen on validation"
-    plot_sweep(sweep, curves, saved, folder / "sweep", title)
+    plot_sweep(sweep, curves, saved, folder / "sweep", title, published, apart)
+    if draw is not None:
+        draw(curves, published, apart, folder / "figure", title)
     print(aligned(table))
     print(f"\n{_protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
@@ -40,7 +65,8 @@ def report(sweep: Sweep, rows: list[Row], folder: Path, name: str) -> int:
             found = analysis.crossovers_db(curves[scheme], curves[sweep.baseline])
             where = ", ".join(f"{power:.1f} dB" for power in found) if found else "none within these budgets"
             print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
-    print(f"\nwritten to {folder}: table.csv, savings.csv, sweep.png, sweep.pdf, runs/")
+    pictures = "sweep.png, sweep.pdf, " + ("figure.png, figure.pdf, " if draw else "")
+    print(f"\nwritten to {folder}: table.csv, savings.csv, {pictures}runs/")
     return 1 if failed else 0
 
 

@@ -89,6 +89,31 @@ def test_sweep_prints_the_saving_and_draws_the_picture(tmp_path, capsys):
     assert {"target", "saving_db", "low", "high"} <= set(read_csv(folder / "savings.csv")[0])
 
 
+def test_sweep_dispatches_on_the_study_and_its_scale(tmp_path, capsys):
+    assert main(["sweep", "communication", "--scale", "small"]) == 0
+    assert "a-dsgd" in capsys.readouterr().out
+    assert len(read_csv(tmp_path / "runs" / "communication-small" / "table.csv")) == 6
+    words = "sweep energy-share --scale small --num_rounds 4 --record_every 2 --task.width 16 --task.context 8 --device cpu"
+    assert main([*words.split(), "--task.batch_size", "2"]) == 0
+    folder = tmp_path / "runs" / "energy-share-small"
+    assert [row["epoch"] for row in read_csv(folder / "table.csv")] == [1, 2] * 3
+    assert yaml.safe_load((folder / "sweep.yaml").read_text())["study"] == "spectrum"
+    assert (folder / "energy.png").exists()
+
+
+def test_the_record_of_a_sweep_can_be_run_again(tmp_path):
+    words = "--num_rounds=2 --seeds=[0,1] --energy_budgets=[1] --learning_rates=[0.1] --jobs=1 --device=cpu"
+    schemes = "{r=1: {class_path: LowRank, init_args: {rank: 1}}, r=4: laser}"
+    assert (
+        main(["sweep", "rank-study", "--scale", "small", "--schemes", schemes, "--published", "null", *words.split()]) == 0
+    )
+    folder = tmp_path / "runs" / "rank-study-small"
+    assert (folder / "figure.png").exists()
+    before = (folder / "table.csv").read_bytes()
+    assert main(["sweep", str(folder / "sweep.yaml"), "--output", "again"]) == 0
+    assert (tmp_path / "again" / "table.csv").read_bytes() == before
+
+
 def test_channel_writes_rows_and_a_picture(tmp_path, capsys):
     words = "channel --fading Rayleigh --power_control TruncatedInversion --num_rounds 200 --device cpu --output out"
     assert main(words.split()) == 0
@@ -105,7 +130,8 @@ def test_channel_writes_rows_and_a_picture(tmp_path, capsys):
         ("run --help", ["--compressor.rank", "--uplink.energy_budget", "z-sgd", "laser run --task digits", "required"]),
         ("run --compressor Uncompressed --help", ["--compressor.error_feedback"]),
         ("run --uplink.fading Rician --help", ["--uplink.fading.k_factor"]),
-        ("sweep --help", ["--energy_budgets", "--learning_rates", "laser sweep digits.yaml"]),
+        ("sweep --help", ["--energy_budgets", "--learning_rates", "--tune", "laser sweep digits.yaml"]),
+        ("sweep energy-share --help", ["--record_every", "--layers"]),
         ("channel --help", ["--snr_db", "--power_control", "TruncatedInversion"]),
     ],
 )
@@ -124,7 +150,10 @@ def test_help_teaches(words, expected, capsys):
         ("run --uplink.energy_budget 1 --num_device 3", "did you mean num_devices"),
         ("run --uplink.energy_budget 1 --task digit", "did you mean digits"),
         ("run --uplink.energy_budget", "needs a value"),
-        ("sweep nothing.yaml", "no file 'nothing.yaml', and presets are digits"),
+        ("sweep nothing.yaml", "no file 'nothing.yaml', and presets are cifar10-power"),
+        ("sweep cifar10-power --scale smal", "--scale must be full or small, got 'smal'"),
+        ("sweep digits --scale small", "no section 'small'"),
+        ("sweep cifar10-power --published.file nothing.csv", "no file 'nothing.csv'"),
         ("channel --fading Raleigh", "did you mean Rayleigh"),
         ("channel --num_rounds many", "num_rounds"),
     ],

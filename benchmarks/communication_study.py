@@ -1,0 +1,58 @@
+"""Communication study: what one round weighs for each scheme on one model, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from laser_wireless.benchmarks.assembly import Spec, build, call
+from laser_wireless.benchmarks.candidates import read_schemes
+from laser_wireless.benchmarks.communication import communication_table
+from laser_wireless.benchmarks.figures import plot_communication
+from laser_wireless.benchmarks.model_shapes import model_shapes
+from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.compression import Compressor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Communication:
+    """What to count.
+
+    Args:
+        model: name of a model, or the import path of a function that makes one.
+        schemes: a list of words such as [laser, z-sgd], or names -> compressors.
+    """
+
+    model: str
+    schemes: dict[str, Compressor]
+
+
+def communication_from(content: Spec) -> Communication:
+    """Check the plain content of a YAML file.
+
+    Raises:
+        BadConfiguration: misspelt keys, unknown words, values out of range.
+    """
+    found = read_schemes(content.get("schemes"), {})
+    schemes: dict[str, Any] = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in found.items()}
+    plain = {name: value for name, value in content.items() if name != "schemes"}
+    settings: Communication = call(Communication, plain, "sweep", {"schemes": schemes})
+    model_shapes(settings.model)
+    return settings
+
+
+def report_communication(settings: Communication, folder: Path, name: str, published: Sequence[Row]) -> int:
+    """Print and write table and picture; returns 0."""
+    theirs = {row["scheme"]: row["value"] for row in published}
+    rows = communication_table(model_shapes(settings.model), settings.schemes)
+    if theirs:
+        rows = [row | {"megabytes_published": theirs.get(row["scheme"], "")} for row in rows]
+    write_csv(folder / "table.csv", rows)
+    write_json(folder / "environment.json", environment())
+    plot_communication(rows, folder / "communication", f"{name}: {settings.model}, one device and round")
+    print(aligned([{column: value for column, value in row.items() if column != "compressor"} for row in rows]))
+    print("\nmegabytes: if the message were sent digitally, 4 bytes for a real number, 1/8 for a sign or a bit of an index")
+    print(f"written to {folder}: table.csv, communication.png, communication.pdf")
+    return 0

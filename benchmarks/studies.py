@@ -1,0 +1,109 @@
+"""The kinds of study that `laser sweep` runs, by the word `study` of a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.published import read_published
+from laser_wireless.benchmarks.training_run import torch_device
+
+
+class Place(NamedTuple):
+    """Where a study writes and computes: folder, name in titles, torch device by its word, processes (0: one per core)."""
+
+    folder: Path
+    name: str
+    device: str
+    jobs: int
+
+
+class Study(NamedTuple):
+    """A kind of study.
+
+    word: its entry in a YAML file, {} for a study that needs none.
+    defaults: components that stand without being named.
+    settings: the class whose arguments its YAML gives.
+    prepare: checks the plain content and returns what is left to do, which returns the exit status.
+    """
+
+    word: Spec
+    defaults: dict[str, str]
+    settings: Callable[..., Any]
+    prepare: Callable[[Spec], Callable[[Place], int]]
+
+
+def study_of(spec: Spec) -> Study:
+    """Take the word `study` out of a plain configuration; "power" if there is none.
+
+    Raises:
+        BadConfiguration: no such study.
+    """
+    word = spec.pop("study", "power")
+    if word not in STUDIES:
+        raise BadConfiguration(f"study must be one of {', '.join(STUDIES)}, got {word!r}")
+    return STUDIES[word]()
+
+
+def _power() -> Study:
+    from laser_wireless.benchmarks import sweep as sweeps
+    from laser_wireless.benchmarks.figures import read_figure
+    from laser_wireless.benchmarks.report import report
+
+    def prepare(spec: Spec) -> Callable[[Place], int]:
+        content = dict(spec)
+        published, figure = content.pop("published", None), content.pop("figure", None)
+        sweep = sweeps.sweep_from(content)
+        shown, apart = read_published(published, {*sweep.schemes, sweeps.NOISELESS})
+        draw = read_figure(figure, sweep)
+
+        def run(place: Place) -> int:
+            rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
+            return report(sweep, rows, place.folder, place.name, shown, apart, draw)
+
+        return run
+
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, prepare)
+
+
+def _spectrum() -> Study:
+    from laser_wireless.benchmarks.spectrum import Spectrum, report_spectrum, run_spectrum
+
+    def prepare(spec: Spec) -> Callable[[Place], int]:
+        content = dict(spec)
+        shown, apart = read_published(content.pop("published", None))
+        if "task" in content:
+            content["task"] = component(content["task"], "task")
+        settings: Spectrum = assemble(Spectrum, content, "sweep")
+        settings.check_layers()
+
+        def run(place: Place) -> int:
+            rows = run_spectrum(settings, place.folder, device=torch_device(place.device))
+            return report_spectrum(settings, rows, place.folder, place.name, shown, apart)
+
+        return run
+
+    return Study({"study": "spectrum"}, {}, Spectrum, prepare)
+
+
+def _communication() -> Study:
+    from laser_wireless.benchmarks.communication_study import Communication, communication_from, report_communication
+
+    def prepare(spec: Spec) -> Callable[[Place], int]:
+        content = dict(spec)
+        published = content.pop("published", None)
+        settings = communication_from(content)
+        shown, _ = read_published(published, set(settings.schemes))
+        return lambda place: report_communication(settings, place.folder, place.name, shown)
+
+    return Study({"study": "communication"}, {}, Communication, prepare)
+
+
+STUDIES: dict[str, Callable[[], Study]] = {"power": _power, "spectrum": _spectrum, "communication": _communication}
+"""Word -> study, imported when it is asked for.
+
+power: schemes over energy budgets. spectrum: how much of a gradient's energy lies in a few directions. communication: what
+a message weighs.
+"""

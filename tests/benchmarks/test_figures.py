@@ -1,0 +1,77 @@
+"""Pictures: what a study draws, and with what it refuses to."""
+
+import pytest
+from laser_wireless.benchmarks.analysis import Point
+from laser_wireless.benchmarks.assembly import BadConfiguration
+from laser_wireless.benchmarks.figures import plot_communication, plot_spectrum, read_figure
+from laser_wireless.benchmarks.plots import plot_sweep, style_of
+from laser_wireless.benchmarks.sweep import sweep_from
+
+SWEEP = sweep_from(
+    {
+        "task": "digits",
+        "uplink": "AnalogUplink",
+        "schemes": {f"r={rank}": {"class_path": "LowRank", "init_args": {"rank": rank}} for rank in (1, 2, 4, 8, 16, 32)},
+        "energy_budgets": [1, 10],
+        "learning_rates": [0.1],
+        "seeds": [0, 1],
+        "metric": "accuracy",
+    }
+)
+CURVES = {
+    name: [Point(name, p, 0.1, "", "", 1, {0: 0.8, 1: 0.8 + p / 100}, [], True) for p in (1, 10)] for name in SWEEP.schemes
+}
+PUBLISHED = [
+    {"series": "LASER", "scheme": f"r={rank}", "power": p, "rank": rank, "value": 0.9} for rank in (1, 4) for p in (1, 50)
+]
+
+
+def is_drawn(path) -> bool:
+    png, pdf = path.with_suffix(".png"), path.with_suffix(".pdf")
+    return png.read_bytes().startswith(b"\x89PNG") and pdf.read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    "figure",
+    [{"kind": "argument", "argument": "rank"}, {"kind": "difference", "panels": {"a": {"r=1": "r=2"}, "b": {"r=4": "r=2"}}}],
+)
+def test_published_layouts_are_drawn(figure, apart, tmp_path):
+    draw = read_figure(figure, SWEEP)
+    draw(CURVES, PUBLISHED, apart, tmp_path / "figure", "title")
+    assert is_drawn(tmp_path / "figure")
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_sweep_is_drawn_with_published_curves(apart, tmp_path):
+    plot_sweep(SWEEP, CURVES, [], tmp_path / "sweep", "title", PUBLISHED, apart)
+    assert is_drawn(tmp_path / "sweep")
+
+
+def test_nine_schemes_have_nine_styles():
+    assert len({tuple(style_of(number).values()) for number in range(9)}) == 9
+    assert len({style_of(number)["color"] for number in range(9)}) == 9
+
+
+def test_spectrum_and_communication_are_drawn(tmp_path):
+    rows = [{"layer": "a", "epoch": epoch, "share": 0.5, "average": 0.5} for epoch in (1, 2)]
+    theirs = [{"series": "b", "scheme": "a", "epoch": 1, "value": 0.4}]
+    plot_spectrum(rows, theirs, False, tmp_path / "energy", "title")
+    plot_communication([{"scheme": "a", "megabytes": 2.0, "megabytes_published": ""}], tmp_path / "bytes", "title")
+    assert is_drawn(tmp_path / "energy")
+    assert is_drawn(tmp_path / "bytes")
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ("rank", "figure must be a mapping"),
+        ({"kind": "pie"}, "kind"),
+        ({"kind": "argument", "argument": "rnk"}, "the scheme 'r=1' sets no number 'rnk'"),
+        ({"kind": "difference"}, "figure.panels must name schemes"),
+        ({"kind": "difference", "panels": {"a": {"r=1": "r=3"}}}, "figure.panels must name schemes .* got r=3"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_refused(figure, message):
+    with pytest.raises(BadConfiguration, match=message):
+        read_figure(figure, SWEEP)

@@ -9,13 +9,18 @@ Student's over seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import torch
+from laser_wireless.benchmarks.assembly import build
 from laser_wireless.benchmarks.candidates import grid_of
+from laser_wireless.benchmarks.communication import count
+from laser_wireless.benchmarks.model_shapes import shapes_of
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweep import METRICS, NOISELESS, Sweep
+from laser_wireless.benchmarks.sweep import METRICS, NOISELESS, Sweep, compressor_of
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
@@ -125,8 +130,9 @@ def measured(row: Row, metric: str, result: str) -> float:
 
 
 def table(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
-    """One row per scheme and budget: what was chosen, both results with their spread, what was spent."""
+    """One row per scheme and budget: what was chosen, both results with their spread, what was spent and sent."""
     rows: list[Row] = []
+    weigh = _scales(sweep)
     for points in curves.values():
         for point in points:
             runs = point.runs
@@ -144,17 +150,30 @@ def table(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
             row |= _metrics(sweep, runs, "last", "")
             row["best_round"] = _mean(run["best"]["round"] for run in runs)
             row |= _metrics(sweep, runs, "best", "_at_best_validation")
-            spent = (
-                "energy_spent",
-                "max_energy_spent",
-                "energy_allowed",
-                "num_symbols",
-                "num_channel_uses",
-            )
+            spent = ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses")
             row |= {f"{name}_per_round": _mean(run["mean_per_round"][name] for run in runs) for name in spent}
+            row["num_bytes_per_round"] = weigh(point.scheme, point.arguments)
             rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, math.nan) for name in columns} for row in rows]
+
+
+def _scales(sweep: Sweep) -> Callable[[str, str], float]:
+    """A function of scheme and arguments: bytes of a device's message, if sent digitally, mean of the two kinds of round.
+
+    NaN for a scheme that cannot be counted without values.
+    """
+    with torch.device("meta"):
+        shapes = shapes_of(build(sweep.task, "task").model(0))
+
+    @cache
+    def weigh(scheme: str, arguments: str) -> float:
+        try:
+            return _mean(length.num_bytes for length in count(compressor_of(sweep, scheme, arguments), shapes))
+        except RuntimeError:
+            return math.nan
+
+    return weigh
 
 
 def _metrics(sweep: Sweep, runs: Sequence[Row], result: str, suffix: str) -> Row:

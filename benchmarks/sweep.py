@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 from joblib import Parallel, delayed
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, call, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
 from laser_wireless.benchmarks.candidates import NOISELESS, Candidate, Scheme, candidates_of, check_grids, read_schemes
 from laser_wireless.benchmarks.records import Row, write_json
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
@@ -164,9 +164,7 @@ def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
         else:
             uplink["init_args"]["energy_budget"] = budget
         for candidate in sweep.candidates(scheme):
-            compressor = entry.compressor
-            if candidate.arguments:
-                compressor = {**compressor, "init_args": {**compressor["init_args"], **candidate.arguments}}
+            compressor = _with_arguments(entry.compressor, candidate.arguments)
             for seed in sweep.seeds:
                 spec = {
                     "task": sweep.task,
@@ -180,6 +178,19 @@ def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
                     "checkpoint_seconds": sweep.checkpoint_seconds,
                 }
                 yield Cell(scheme, budget, candidate, seed, spec)
+
+
+def compressor_of(sweep: Sweep, scheme: str, arguments: str) -> Any:
+    """The compressor of a scheme with the arguments that a candidate's label names."""
+    spec = sweep.schemes[scheme].compressor if scheme in sweep.schemes else component("Uncompressed", "")
+    for candidate in sweep.candidates(scheme):
+        if candidate.label == arguments:
+            return build(_with_arguments(spec, candidate.arguments), f"schemes.{scheme}")
+    raise ValueError(f"scheme {scheme!r} has no candidate with the arguments {arguments!r}")
+
+
+def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
+    return {**compressor, "init_args": {**compressor["init_args"], **arguments}}
 
 
 def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row]:

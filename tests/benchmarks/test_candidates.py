@@ -185,6 +185,18 @@ def test_interval_of_the_mean_is_students():
     assert row["half_width_95"] == pytest.approx(12.706204736 * 0.5)
 
 
+def test_bytes_are_those_of_the_chosen_message():
+    content = PLAIN | {"schemes": ["laser", "signum", "z-sgd"], "tune": {"laser": {"rank": [1, 2]}}}
+    sweep = sweep_from(content)
+    curves = choose(sweep, make_rows(sweep, lambda cell: (2.0 if cell.candidate.label == "rank=1" else 1.0, {"loss": 1.0})))
+    found = {row["scheme"]: row["num_bytes_per_round"] for row in table(sweep, curves)}
+    d = 64 * 12 + 12 + 12 * 12 + 12 + 12 * 10 + 10  # 64 -> 12 -> 12 -> 10 with biases
+    assert found["z-sgd"] == found[NOISELESS] == 4 * d
+    assert found["signum"] == d / 8
+    factors = 2 * (64 + 12 + 12 + 12 + 12 + 10) / 2  # rank 2, the two sides by turns
+    assert found["laser"] == 4 * (factors + 12 + 12 + 10)
+
+
 def test_targets_fall_back_to_the_reference_when_one_scheme_never_joins_the_others():
     sweep = sweep_from(PLAIN)
     values = {"laser": {1: 9.0, 10: 8.0}, "z-sgd": {1: 4.0, 10: 1.0}, NOISELESS: {10: 0.5}}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 _FEWEST = 8  # symbols of a segment; below, a mean is as good as a symbol and is not removed
 _DENSE = 1 << 26  # numbers of the sparse vectors [devices, d] that are projected at a time
-_COLUMNS = 1 << 22  # numbers [n, segments] that are recovered at a time
+_COLUMNS = 1 << 20  # numbers [n, segments] that are recovered at a time, with a prior of their own; about a cache's worth
 
 
 class Plan(NamedTuple):
@@ -58,14 +58,16 @@ class GaussianProjection:
     entries (M = 1, or a prime, so that layers and matrix columns spread over all segments), each projected by the same
     A [s, n], s = max(1, floor(kappa n)): S = M (s + 1) real symbols per round, M s without mean removal. The receiver hears
     A times the mean of the devices' sparse vectors, whose supports differ, and recovers it by AMP ("gaussian") or OAMP
-    ("hadamard"), knowing the noise level and learning a Bernoulli-Gaussian prior common to all segments.
+    ("hadamard"), knowing the noise level and learning a Bernoulli-Gaussian prior common to all segments (in large models,
+    to a million entries at a time).
 
     Mean removal: a segment's mean over its s symbols is subtracted, and sent as a symbol of its own. The receiver knows that
     the others add up to zero, adds the mean back, and whitens: the mean's direction has noise s tau^2, all others tau^2.
 
     Biased, towards zero: recovery is exact only without noise and with few enough entries. At k = s/2 and kappa = 0.1, the
     authors' sizes, Gaussian entries lie beyond that limit (see `state_evolution`; 0.53 of the energy is missed, against 0.9
-    for least squares); gradients, with their heavy tails, fare better. With error feedback each device keeps what it did not
+    for least squares); gradients, with their heavy tails, fare better. What arrives with no more
+    energy than the known noise has decodes to zeros. With error feedback each device keeps what it did not
     select; all that it did select counts as delivered, as published, although the receiver may have missed part of it.
 
     A takes s n numbers, whatever the model's size, and the state holds it ("hadamard": signs and rows alone). Work and
@@ -210,23 +212,31 @@ class GaussianProjection:
 
     def _recover(self, symbols: Tensor, plan: Plan, state: GaussianProjectionState, noise_variance: Tensor | None) -> Tensor:
         """Segments [n, M] from what was received of them, [s or s + 1, M]."""
-        white = _Whitener(plan)
+        white = Whitener(plan)
         noise = None if noise_variance is None else noise_variance / white.norm**2
 
         def forward(x: Tensor) -> Tensor:
             return white(_project(x, state))
 
         def adjoint(z: Tensor) -> Tensor:
-            return _project_back(white(z), state, plan.segment_size)
+            return _project_back(white(z), state)
 
-        y = white(_with_mean(symbols)) if plan.has_mean else symbols
+        y = white(restore_mean(symbols)) if plan.has_mean else symbols
         if self.projection == "gaussian":
             return amp(y, forward, adjoint, noise_variance=noise, pooled=True, iterations=self.iterations)
-        return oamp(y, forward, adjoint, noise_variance=noise, pooled=True, iterations=self.iterations)
+        return oamp(
+            y,
+            forward,
+            adjoint,
+            noise_variance=noise,
+            pooled=True,
+            iterations=self.iterations,
+            num_entries=plan.segment_size,
+        )
 
 
-class _Whitener:
-    """W / norm, W = I + (1/sqrt(s) - 1) 11^T / s: makes the noise white where the mean came as a symbol of its own.
+class Whitener:
+    """W / norm, where W = I + (1/sqrt(s) - 1) 11^T / s: makes the noise white where the mean came as a symbol of its own.
 
     The received mean has noise tau^2, so that the direction of ones, of length sqrt(s) mean, has s tau^2, all others tau^2.
     norm: sqrt((s - 1 + 1/s) / s), what W leaves of the length of a random vector.
@@ -238,12 +248,13 @@ class _Whitener:
         self.norm = ((s - 1 + 1 / s) / s) ** 0.5 if plan.has_mean else 1.0
 
     def __call__(self, y: Tensor) -> Tensor:
+        """W y / norm, for y [s, M]."""
         if not self.shrinkage:
             return y
         return (y - self.shrinkage * y.mean(0, keepdim=True)) / self.norm
 
 
-def _with_mean(received: Tensor) -> Tensor:
+def restore_mean(received: Tensor) -> Tensor:
     """Measurements [s, M] from centred ones and their mean, [s + 1, M]; it is known that the former add up to 0."""
     centred, mean = received[:-1], received[-1:]
     return centred - centred.mean(0, keepdim=True) + mean
@@ -257,8 +268,8 @@ def _project(x: Tensor, state: GaussianProjectionState) -> Tensor:
     return _hadamard(x * signs[: len(x)], left, right)[rows]
 
 
-def _project_back(z: Tensor, state: GaussianProjectionState, segment_size: int) -> Tensor:
-    """A^T z: [s, M] to [n, M]."""
+def _project_back(z: Tensor, state: GaussianProjectionState) -> Tensor:
+    """A^T z: [s, M] to [n, M], n padded to a power of two for "hadamard"."""
     if len(state.projection) == 1:
         return state.projection[0].T @ z
     left, right, signs, rows = state.projection

@@ -64,6 +64,10 @@ _FORMS: dict[type, Callable[[Any, OneBlock, int, float], Influence]] = {
     CountSketch: _count_sketch,
     TopK: lambda scheme, block, round, captured: top_k(block, scheme.fraction, energy_share=0.5),
     GaussianProjection: lambda scheme, block, round, captured: gaussian_projection(
-        block, scheme.fraction, scheme.sparsity, orthogonal=scheme.projection == "hadamard"
+        block,
+        scheme.fraction,
+        scheme.sparsity,
+        orthogonal=scheme.projection == "hadamard",
+        iterations=scheme.iterations,
     ),
 }

@@ -6,8 +6,8 @@ import math
 from statistics import NormalDist
 
 from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share, portion
+from laser_wireless.benchmarks.theory.recovery import recovery_error
 from laser_wireless.benchmarks.theory.signs import vote_error
-from laser_wireless.compression.state_evolution import state_evolution
 
 
 def gaussian_top_share(share: float) -> float:
@@ -48,29 +48,33 @@ def index_error(block: OneBlock, fraction: float) -> float:
 
 
 def gaussian_projection(
-    block: OneBlock, fraction: float, sparsity: float, *, orthogonal: bool = False, captured: float | None = None
+    block: OneBlock,
+    fraction: float,
+    sparsity: float,
+    *,
+    orthogonal: bool = False,
+    iterations: int = 20,
+    captured: float | None = None,
 ) -> Influence:
     """A-DSGD: the k largest entries, k/d = fraction sparsity, projected onto fraction d symbols, recovered by AMP or OAMP.
 
-    Of the recovery's error, told by the state evolution of a long vector, the part that is there without noise counts as
-    compression. An approximation: the k largest of Gaussian entries are taken for Gaussian ones of the same mean square,
-    and the prior for known. Noise per symbol, in units of an active entry's variance: (k/d) / (K^2 SNR).
+    An approximation by the state evolution of a long Gaussian vector, see `recovery`. Of the recovery's error, the part that
+    is there without noise counts as compression. Noise per symbol, over the mean square of a kept entry: (k/d) / (K^2 SNR).
 
     Args:
         block: what is sent.
         fraction: symbols over entries.
         sparsity: kept entries over symbols; at most all entries are kept.
         orthogonal: rows of the projection are orthogonal (OAMP) rather than i.i.d. (AMP).
+        iterations: of the recovery.
         captured: share of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
     """
-    rho = min(1.0, fraction * sparsity)
-    captured = gaussian_top_share(rho) if captured is None else captured
+    share = min(1.0, fraction * sparsity)
+    captured = gaussian_top_share(share) if captured is None else captured
     check_share("captured", captured)
-
-    def error(noise: float) -> float:
-        path = state_evolution(fraction=fraction, noise_variance=noise, rho=rho, orthogonal=orthogonal, iterations=100)
-        return float(path.mse.min()) / rho
-
-    silent, noisy = error(0.0), error(rho * block.norm_ratio * block.noise)
-    assumes = f"{PARALLEL}; many entries, the kept ones Gaussian; state evolution"
+    silent, noisy = (
+        recovery_error(fraction=fraction, share=share, noise_variance=noise, orthogonal=orthogonal, iterations=iterations)
+        for noise in (0.0, share * block.norm_ratio * block.noise)
+    )
+    assumes = f"{PARALLEL}; many Gaussian entries; state evolution"
     return Influence(1 - captured + captured * silent, captured * (noisy - silent), False, assumes)

@@ -12,6 +12,7 @@ from laser_wireless.benchmarks.theory import (
     both_factors,
     bound_of_the_paper,
     count_sketch,
+    gaussian_projection,
     index_error,
     one_factor,
     random_k,
@@ -22,6 +23,7 @@ from laser_wireless.benchmarks.theory import (
 )
 from laser_wireless.benchmarks.theory.influence import inverse_count
 from laser_wireless.benchmarks.theory.one_block import portion
+from laser_wireless.benchmarks.theory.recovery import recovery_error
 from laser_wireless.benchmarks.theory.signs import vote_error, vote_mean
 from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
 from scipy.integrate import quad
@@ -196,6 +198,24 @@ def test_bits_of_an_index():
     with pytest.raises(AssertionError, match="expected"):
         assert_mean(wrong, mean=1.1 * p, variance=p * (1 - p))
     assert top_k(block, 0.1, energy_share=0.5).channel == pytest.approx(2 * top_k(block, 0.1).channel)
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_recovery_grows_worse_with_noise_from_perfect_to_nothing(orthogonal):
+    options = {"fraction": 0.5, "share": 0.05, "orthogonal": orthogonal, "iterations": 30}
+    found = [recovery_error(noise_variance=noise, **options) for noise in (0.0, 1e-4, 1e-2, 1.0, 1e4)]
+    assert found == sorted(found)
+    assert found[0] < 1e-6
+    assert found[1] < 1e-2
+    assert found[-1] == pytest.approx(1, abs=1e-3)
+
+
+def test_projection_loses_what_its_places_and_its_recovery_lose():
+    block = block_of(10.0, m=64, n=64)
+    found = gaussian_projection(block, 0.5, 0.1, captured=0.7)
+    assert found.compression == pytest.approx(0.3, abs=1e-6)  # recovered without noise
+    assert 0 < found.channel < 0.05
+    assert not found.exact
 
 
 def test_share_is_taken_as_it_is_written():

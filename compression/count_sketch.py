@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
-from laser_wireless.compression.shared_draws import check_fraction, shared_generator
+from laser_wireless.compression.shared_draws import check_fraction, portion, shared_generator
 from torch import Tensor
 
 _CHUNK = 1 << 24  # entries of a row that are hashed at a time, for the memory's sake
@@ -71,7 +71,7 @@ class CountSketch:
 
     def widths(self, shapes: tuple[tuple[int, ...], ...]) -> list[int]:
         """Buckets w of one row, for each parameter."""
-        return [max(1, int(self.fraction * size / self.rows)) for size in sizes_of(shapes)]
+        return [max(1, portion(self.fraction, size) // self.rows) for size in sizes_of(shapes)]
 
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int

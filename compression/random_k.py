@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
-from laser_wireless.compression.shared_draws import check_fraction, draw_subset, shared_generator
+from laser_wireless.compression.shared_draws import check_fraction, draw_subset, portion, shared_generator
 from torch import Tensor
 
 
@@ -51,7 +51,7 @@ class RandomK:
 
     def layout(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
         """Entries k sent of each parameter."""
-        return tuple(max(1, int(self.fraction * size)) for size in sizes_of(shapes))
+        return tuple(portion(self.fraction, size) for size in sizes_of(shapes))
 
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int

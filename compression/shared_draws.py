@@ -1,8 +1,11 @@
-"""Randomness that all parties share: drawn from (seed, round), never sent."""
+"""What all parties know without sending it: random numbers from (seed, round), and how many entries a share is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import floor
 
 import numpy as np
 import torch
@@ -43,6 +46,12 @@ def draw_subset(size: int, count: int, *, seed: Sequence[int], generator: torch.
         torch.add(order[:taken], number * _CHUNK, out=chosen[done : done + taken])
         done += taken
     return chosen
+
+
+@lru_cache(maxsize=1024)
+def portion(fraction: float, size: int) -> int:
+    """max(1, floor(fraction size)), the fraction being what its decimals say: 0.29 of 100 is 29, not 28."""
+    return max(1, floor(Fraction(str(fraction)) * size))
 
 
 def check_fraction(fraction: float, name: str = "fraction") -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
-from laser_wireless.compression.shared_draws import check_fraction, draw_subset, shared_generator
+from laser_wireless.compression.shared_draws import check_fraction, draw_subset, portion, shared_generator
 from torch import Tensor
 
 
@@ -52,7 +52,7 @@ class TopK:
 
     def counts(self, shapes: tuple[tuple[int, ...], ...]) -> list[int]:
         """Entries k sent of each parameter."""
-        return [max(1, int(self.fraction * size)) for size in sizes_of(shapes)]
+        return [portion(self.fraction, size) for size in sizes_of(shapes)]
 
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int

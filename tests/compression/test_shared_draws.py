@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from laser_wireless.compression import shared_draws
-from laser_wireless.compression.shared_draws import draw_subset, shared_generator
+from laser_wireless.compression.shared_draws import draw_subset, portion, shared_generator
 
 
 def test_generator_depends_on_seed_and_round_alone():
@@ -50,3 +50,10 @@ def test_unequal_chances_are_noticed():
             inside[number, start + torch.randperm(3, generator=seeded(2 * number + start))[:1]] = 1
     with pytest.raises(AssertionError, match="expected"):
         assert_mean(inside[:, 0] * inside[:, 1], mean=1 / 15, variance=1 / 15 * 14 / 15)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "size", "count"), [(0.29, 100, 29), (0.2, 64, 12), (0.01, 7, 1), (1.0, 5, 5), (1e-9, 3, 1)]
+)
+def test_portion_is_what_the_decimals_say(fraction, size, count):
+    assert portion(fraction, size) == count

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from laser_wireless.benchmarks.analysis import Point, half_width
 from laser_wireless.benchmarks.assembly import BadConfiguration, call
-from laser_wireless.benchmarks.plots import BUDGET_AXIS, save, style_of
+from laser_wireless.benchmarks.plots import BUDGET_SHORT, save, style_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweep import Sweep
 from matplotlib.axes import Axes
@@ -121,18 +121,21 @@ def _differences(
         own, theirs = grid[0, column], grid[-1, column]
         for number, (scheme, reference) in enumerate(pairs.items()):
             rows = _paired(curves.get(scheme, []), curves.get(reference, []))
-            own.errorbar(*zip(*rows, strict=True), capsize=3, ms=5, label=scheme, **style_of(number)) if rows else None
-            shared = [power for (which, power) in values if which == scheme and (reference, power) in values]
+            aside = 0.25 * (number - (len(pairs) - 1) / 2)  # dB, so that bars do not hide each other
+            if rows:
+                power, mean, half = zip(*rows, strict=True)
+                own.errorbar([x + aside for x in power], mean, half, capsize=2, ms=5, label=scheme, **style_of(number))
+            shared = [p for (which, p) in values if which == scheme and (reference, p) in values]
             difference = [values[scheme, power] - values[reference, power] for power in shared]
             _dashed(theirs, [10 * math.log10(power) for power in shared], difference, number, f"{scheme}, published")
         for axes in {own, theirs}:
             axes.axhline(0, color="0.35", lw=1.2)
-            axes.set_xlabel(BUDGET_AXIS)
+            axes.set_xlabel(BUDGET_SHORT)
             axes.grid(alpha=0.25)
             _legend(axes)
         own.set_title(name, fontsize=10)
     for axes in grid[:, 0]:
-        axes.set_ylabel(f"test {sweep.metric}, minus that of the reference")
+        axes.set_ylabel(f"test {sweep.metric}, minus the reference's")
     figure.suptitle(f"{title}\nmean and 95 % interval over seeds, paired", fontsize=10)
     save(figure, path)
 

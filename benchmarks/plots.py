@@ -30,7 +30,8 @@ MARKERS = "osD^vPX*h"
 _MANY = 4  # schemes; more of them have their legend beside the picture
 
 
-BUDGET_AXIS = "energy budget P per device and round, 10 log10(P / noise variance) [dB]"
+BUDGET_SHORT = "10 log10(P / noise variance) [dB]"
+BUDGET_AXIS = f"energy budget P per device and round, {BUDGET_SHORT}"
 
 
 def plot_sweep(
@@ -67,7 +68,7 @@ def plot_sweep(
             axes.grid(alpha=0.25)
         else:
             _log_metric(axes)
-        axes.set_xlabel(BUDGET_AXIS if axes is left else "10 log10(P / noise variance) [dB]")
+        axes.set_xlabel(BUDGET_AXIS if axes is left else BUDGET_SHORT)
         axes.set_ylabel(f"test {sweep.metric}" if axes is left else sweep.metric)
     left.set_title(title, fontsize=10)
     if alone:

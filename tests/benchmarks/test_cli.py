@@ -102,7 +102,7 @@ def test_sweep_dispatches_on_the_study_and_its_scale(tmp_path, capsys):
 
 
 def test_the_record_of_a_sweep_can_be_run_again(tmp_path):
-    words = "--num_rounds=2 --seeds=[0,1] --energy_budgets=[1] --learning_rates=[0.1] --jobs=1 --device=cpu"
+    words = "--task.width=12 --num_rounds=2 --seeds=[0] --energy_budgets=[1] --learning_rates=[0.1] --jobs=1 --device=cpu"
     schemes = "{r=1: {class_path: LowRank, init_args: {rank: 1}}, r=4: laser}"
     assert (
         main(["sweep", "rank-study", "--scale", "small", "--schemes", schemes, "--published", "null", *words.split()]) == 0

@@ -117,8 +117,9 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     """Power saved against the reference for each target: lines over the targets, or side by side for many schemes."""
     many = len(sweep.schemes) > _MANY
     targets = list(dict.fromkeys(row["target"] for row in rows))
+    shown = [row for row in rows if math.isfinite(row["saving_db"]) and row["note"] != "reference"]
     for number, scheme in enumerate(sweep.schemes):
-        mine = [row for row in rows if row["scheme"] == scheme and not row["note"]]
+        mine = [row for row in shown if row["scheme"] == scheme]
         if not mine:
             continue
         saving = np.array([row["saving_db"] for row in mine])
@@ -133,8 +134,11 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     axes.axhline(0, color="0.35", lw=1.2)
     axes.set_xlabel(f"target test {sweep.metric}")
     axes.set_ylabel(f"power saved against {sweep.baseline} [dB]")
-    axes.set_title(f"mean and 95 % interval over {len(sweep.seeds)} seeds", fontsize=10)
-    if not any(not row["note"] for row in rows):
+    many_seeds = len(sweep.seeds) > 1
+    axes.set_title(
+        f"mean and 95 % interval over {len(sweep.seeds)} seeds" if many_seeds else "one seed: no interval", fontsize=10
+    )
+    if not shown:
         axes.text(0.5, 0.6, "no target reached\nby both within the budgets", ha="center", transform=axes.transAxes)
 
 

@@ -1,11 +1,14 @@
 """Pictures: what a study draws, and with what it refuses to."""
 
+import math
+
 import pytest
 from laser_wireless.benchmarks.analysis import Point
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.figures import plot_communication, plot_spectrum, read_figure
 from laser_wireless.benchmarks.plots import plot_sweep, style_of
 from laser_wireless.benchmarks.sweep import sweep_from
+from matplotlib.axes import Axes
 
 SWEEP = sweep_from(
     {
@@ -46,6 +49,24 @@ def test_published_layouts_are_drawn(figure, apart, tmp_path):
 def test_a_sweep_is_drawn_with_published_curves(apart, tmp_path):
     plot_sweep(SWEEP, CURVES, [], tmp_path / "sweep", "title", PUBLISHED, apart)
     assert is_drawn(tmp_path / "sweep")
+
+
+def test_the_saving_of_a_single_seed_is_drawn_without_a_bar(monkeypatch, tmp_path):
+    drawn = []
+    original = Axes.errorbar
+    monkeypatch.setattr(
+        Axes, "errorbar", lambda axes, x, *rest, **more: drawn.append(list(x)) or original(axes, x, *rest, **more)
+    )
+    row = {
+        "target": 0.9,
+        "scheme": "r=1",
+        "saving_db": 2.0,
+        "low": math.nan,
+        "high": math.nan,
+        "note": "one seed: no interval",
+    }
+    plot_sweep(SWEEP, {}, [row, row | {"scheme": "r=32", "note": "reference"}], tmp_path / "sweep", "title")
+    assert len(drawn) == 1
 
 
 def test_nine_schemes_have_nine_styles():

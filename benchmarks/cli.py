@@ -106,8 +106,8 @@ def _claim(folder: Path, spec: Spec) -> None:
 
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
-    from laser_wireless.benchmarks.studies import Place, study_of
-    from laser_wireless.benchmarks.study_file import find_study, study_loader
+    from laser_wireless.benchmarks.sweeps.studies import Place, study_of
+    from laser_wireless.benchmarks.sweeps.study_file import find_study, study_loader
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--scale=") else [word])]
@@ -157,7 +157,7 @@ def _channel(words: list[str]) -> int:
 
 def _theory(words: list[str]) -> int:
     """Say what is known without running anything."""
-    from laser_wireless.benchmarks.theory_command import theory
+    from laser_wireless.benchmarks.calculations.theory_command import theory
 
     return theory(words)
 

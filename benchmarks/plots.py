@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from laser_wireless.benchmarks.analysis import Point
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweep import NOISELESS, Sweep
+from laser_wireless.benchmarks.sweeps.analysis import Point
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator

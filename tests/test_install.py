@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("channels", "compression", "training", "benchmarks", "benchmarks.tasks", "benchmarks.speed", "benchmarks.theory")
+PACKAGES = (
+    *("channels", "compression", "training", "benchmarks"),
+    *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations")),
+)
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from laser_wireless.benchmarks.analysis import choose, crossovers_db, needed_power_db, savings, table, targets_of
-from laser_wireless.benchmarks.sweep import sweep_from
+from laser_wireless.benchmarks.sweeps.analysis import choose, crossovers_db, needed_power_db, savings, table, targets_of
+from laser_wireless.benchmarks.sweeps.sweep import sweep_from
 
 SEEDS = [0, 1, 2]
 

@@ -7,10 +7,15 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.communication import claimed_symbols, communication_table, count, published_schemes
-from laser_wireless.benchmarks.model_shapes import MODELS, model_shapes, shapes_of
+from laser_wireless.benchmarks.calculations.communication import (
+    claimed_symbols,
+    communication_table,
+    count,
+    published_schemes,
+)
+from laser_wireless.benchmarks.calculations.model_shapes import MODELS, model_shapes, shapes_of
+from laser_wireless.benchmarks.calculations.weightless import weightless
 from laser_wireless.benchmarks.tasks import Digits
-from laser_wireless.benchmarks.weightless import weightless
 from laser_wireless.compression import (
     CountSketch,
     GaussianProjection,

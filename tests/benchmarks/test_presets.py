@@ -2,8 +2,8 @@
 
 import pytest
 from laser_wireless.benchmarks.assembly import BadConfiguration, load_yaml
-from laser_wireless.benchmarks.studies import STUDIES, study_of
-from laser_wireless.benchmarks.study_file import PRESETS, find_study, load_study, study_loader
+from laser_wireless.benchmarks.sweeps.studies import STUDIES, study_of
+from laser_wireless.benchmarks.sweeps.study_file import PRESETS, find_study, load_study, study_loader
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 FIGURES = (

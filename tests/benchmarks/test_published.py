@@ -4,7 +4,7 @@ import csv
 
 import pytest
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.published import REFERENCE, read_published
+from laser_wireless.benchmarks.sweeps.published import REFERENCE, read_published
 
 CIFAR = {"file": "cifar10-power-accuracy.csv", "series": {"LASER": "laser", "Z-SGD": "z-sgd"}}
 

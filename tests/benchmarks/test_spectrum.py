@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from laser_wireless.benchmarks import spectrum
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.spectrum import Spectrum, moving_average, run_spectrum, top_share
+from laser_wireless.benchmarks.sweeps import spectrum
+from laser_wireless.benchmarks.sweeps.spectrum import Spectrum, moving_average, run_spectrum, top_share
 from laser_wireless.benchmarks.tasks import Digits
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
 
 TINY = {
     "task": {"class_path": "Digits", "init_args": {"width": 12}},

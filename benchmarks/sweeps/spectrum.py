@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.figures import plot_spectrum
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_json, write_csv, write_json
+from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.channels import Streams
 from laser_wireless.training import load_checkpoint, save_checkpoint

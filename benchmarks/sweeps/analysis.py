@@ -16,11 +16,11 @@ from functools import cache
 import numpy as np
 import torch
 from laser_wireless.benchmarks.assembly import build
-from laser_wireless.benchmarks.candidates import grid_of
-from laser_wireless.benchmarks.communication import count
-from laser_wireless.benchmarks.model_shapes import shapes_of
+from laser_wireless.benchmarks.calculations.communication import count
+from laser_wireless.benchmarks.calculations.model_shapes import shapes_of
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweep import METRICS, NOISELESS, Sweep, compressor_of
+from laser_wireless.benchmarks.sweeps.candidates import grid_of
+from laser_wireless.benchmarks.sweeps.sweep import METRICS, NOISELESS, Sweep, compressor_of
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from laser_wireless.benchmarks.calculations.weightless import weightless
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.speed.shapes import Shapes
 from laser_wireless.benchmarks.theory.one_block import portion
-from laser_wireless.benchmarks.weightless import weightless
 from laser_wireless.compression import (
     Compressor,
     CountSketch,
@@ -154,7 +154,7 @@ def published_schemes() -> dict[str, Compressor]:
 
 def published_megabytes() -> dict[str, float]:
     """Megabytes per iteration of GPT-2 as published (Makkuva et al., slides), rounded there; scheme -> value."""
-    rows = read_csv(Path(__file__).parent / "reference" / "talk-communication-cost.csv")
+    rows = read_csv(Path(__file__).parent.parent / "reference" / "talk-communication-cost.csv")
     return {row["series"]: row["value"] for row in rows if row["value"] != ""}
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from laser_wireless.benchmarks.analysis import Point, half_width
 from laser_wireless.benchmarks.assembly import BadConfiguration, call
 from laser_wireless.benchmarks.plots import BUDGET_SHORT, save, style_of
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweep import Sweep
+from laser_wireless.benchmarks.sweeps.analysis import Point, half_width
+from laser_wireless.benchmarks.sweeps.sweep import Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

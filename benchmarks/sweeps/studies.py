@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
-from laser_wireless.benchmarks.published import read_published
+from laser_wireless.benchmarks.sweeps.published import read_published
 from laser_wireless.benchmarks.training_run import torch_device
 
 
@@ -48,9 +48,9 @@ def study_of(spec: Spec) -> Study:
 
 
 def _power() -> Study:
-    from laser_wireless.benchmarks import sweep as sweeps
-    from laser_wireless.benchmarks.figures import read_figure
-    from laser_wireless.benchmarks.report import report
+    from laser_wireless.benchmarks.sweeps import sweep as sweeps
+    from laser_wireless.benchmarks.sweeps.figures import read_figure
+    from laser_wireless.benchmarks.sweeps.report import report
 
     def prepare(spec: Spec) -> Callable[[Place], int]:
         content = dict(spec)
@@ -69,7 +69,7 @@ def _power() -> Study:
 
 
 def _spectrum() -> Study:
-    from laser_wireless.benchmarks.spectrum import Spectrum, report_spectrum, run_spectrum
+    from laser_wireless.benchmarks.sweeps.spectrum import Spectrum, report_spectrum, run_spectrum
 
     def prepare(spec: Spec) -> Callable[[Place], int]:
         content = dict(spec)
@@ -89,7 +89,7 @@ def _spectrum() -> Study:
 
 
 def _communication() -> Study:
-    from laser_wireless.benchmarks.communication_study import Communication, communication_from, report_communication
+    from laser_wireless.benchmarks.sweeps.communication_study import Communication, communication_from, report_communication
 
     def prepare(spec: Spec) -> Callable[[Place], int]:
         content = dict(spec)

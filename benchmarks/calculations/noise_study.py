@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.message_parts import Part, part_of
-from laser_wireless.benchmarks.model_shapes import model_shapes
+from laser_wireless.benchmarks.calculations.message_parts import Part, part_of
+from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import Allocation, LeastNoiseAllocation, NormAllocation, UniformAllocation

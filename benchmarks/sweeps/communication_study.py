@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from laser_wireless.benchmarks.assembly import Spec, build, call
-from laser_wireless.benchmarks.candidates import read_schemes
-from laser_wireless.benchmarks.communication import communication_table
-from laser_wireless.benchmarks.figures import plot_communication
-from laser_wireless.benchmarks.model_shapes import model_shapes
+from laser_wireless.benchmarks.calculations.communication import communication_table
+from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.sweeps.candidates import read_schemes
+from laser_wireless.benchmarks.sweeps.figures import plot_communication
 from laser_wireless.compression import Compressor
 
 

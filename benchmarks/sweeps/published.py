@@ -14,7 +14,7 @@ from typing import Any
 from laser_wireless.benchmarks.assembly import BadConfiguration, call
 from laser_wireless.benchmarks.records import Row, read_csv
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parent.parent / "reference"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from laser_wireless.benchmarks import analysis
-from laser_wireless.benchmarks.candidates import grid_of
-from laser_wireless.benchmarks.figures import Draw
 from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
-from laser_wireless.benchmarks.sweep import Sweep
+from laser_wireless.benchmarks.sweeps import analysis
+from laser_wireless.benchmarks.sweeps.candidates import grid_of
+from laser_wireless.benchmarks.sweeps.figures import Draw
+from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 
 def report(

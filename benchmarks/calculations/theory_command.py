@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call
-from laser_wireless.benchmarks.candidates import read_schemes
-from laser_wireless.benchmarks.communication import communication_table, published_megabytes, published_schemes
-from laser_wireless.benchmarks.influence_study import InfluenceStudy, influence_curves, influence_table
-from laser_wireless.benchmarks.model_shapes import model_shapes
-from laser_wireless.benchmarks.noise_study import NoiseStudy, noise_table, noise_totals
+from laser_wireless.benchmarks.calculations.communication import communication_table, published_megabytes, published_schemes
+from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy, influence_curves, influence_table
+from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
+from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise_table, noise_totals
+from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
 from laser_wireless.benchmarks.options import read_options
-from laser_wireless.benchmarks.rate_study import RateStudy, rate_table
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
+from laser_wireless.benchmarks.sweeps.candidates import read_schemes
 from laser_wireless.compression import Compressor
 
 _COMMON = """
@@ -128,7 +128,7 @@ def _influence(settings: InfluenceStudy) -> _Answer:
     title = f"{settings.m} x {settings.n} gradient, rank {settings.rank}, K = {settings.num_devices}"
 
     def draw(folder: Path) -> None:
-        from laser_wireless.benchmarks.plots_theory import plot_influence
+        from laser_wireless.benchmarks.calculations.plots_theory import plot_influence
 
         plot_influence(curves, folder / "influence", title)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from laser_wireless.benchmarks.influence_study import InfluenceStudy
+from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory import (
     Problem,

@@ -9,7 +9,7 @@ from pathlib import Path
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml
 
 SCALES = ("full", "small")
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parent.parent / "presets"
 
 
 def find_study(word: str) -> str:

@@ -19,8 +19,15 @@ from typing import Any, Literal
 import torch
 from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
-from laser_wireless.benchmarks.candidates import NOISELESS, Candidate, Scheme, candidates_of, check_grids, read_schemes
 from laser_wireless.benchmarks.records import Row, write_json
+from laser_wireless.benchmarks.sweeps.candidates import (
+    NOISELESS,
+    Candidate,
+    Scheme,
+    candidates_of,
+    check_grids,
+    read_schemes,
+)
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
 from tqdm import tqdm
 

@@ -1,0 +1,1 @@
+"""`laser theory`: what messages weigh, how far they move a gradient, what that costs in rounds; nothing is trained."""

@@ -1,8 +1,8 @@
 """What the documentation shows runs as it stands."""
 
 import re
-import shlex
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest

@@ -93,3 +93,13 @@ def test_mean_of_what_was_delivered_and_owed_is_the_mean_asked():
         total += gradients.mean(0)
         decoded += flat(run.step(gradients).decoded)
     torch.testing.assert_close(decoded + run.memory.mean(0), total, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("compressor", READ_BACK, ids=str)
+def test_one_device_without_noise_is_a_wire(compressor):
+    """What one device asked is what the receiver decoded, and what is still owed."""
+    run = Run(compressor, AnalogUplink(energy_budget=1.0, noise_variance=0.0), num_devices=1)
+    for round in range(3):
+        step = run.step(random_gradients(1, seed=round))
+        torch.testing.assert_close(flat(step.decoded) + step.owed[0], step.asked[0], rtol=1e-12, atol=1e-12)
+        assert 0.999 < step.reception.ledger.energy_spent.item() <= 1.0

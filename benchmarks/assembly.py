@@ -144,6 +144,11 @@ def load_yaml(path: str) -> Spec:
 
 def _word(word: str, place: str) -> Spec:
     """The spec of a class name, a preset or an import path."""
+    if word == "noiseless":
+        raise BadConfiguration(
+            f"{place}: noiseless is the scheme z-sgd over a channel without noise: take z-sgd, with noise_variance 0 in the "
+            "uplink; a sweep always draws it"
+        )
     if word in PRESETS:
         preset = deepcopy(PRESETS[word])
         return {"class_path": CLASSES[preset["class_path"]], "init_args": preset.get("init_args", {})}

@@ -107,7 +107,7 @@ def _claim(folder: Path, spec: Spec) -> None:
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
-    from laser_wireless.benchmarks.sweeps.study_file import find_study, study_loader
+    from laser_wireless.benchmarks.sweeps.study_file import PRESETS, find_study, study_loader
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--scale=") else [word])]
@@ -122,7 +122,8 @@ def _sweep(words: list[str]) -> int:
     for key, entry in content.items():
         override(spec, [key], entry)
     if read_options(words, spec, own):
-        return _help("sweep", study.settings, spec, _SWEEP_EXAMPLES)
+        presets = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+        return _help("sweep", study.settings, spec, f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {presets}")
     go = study.prepare(spec)
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
@@ -165,7 +166,8 @@ def _theory(words: list[str]) -> int:
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str) -> int:
     from laser_wireless.benchmarks import help_text
 
-    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{_COMMON}")
+    common = _COMMON + (_SWEEP_OWN if command == "sweep" else "")
+    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{common}")
     print(help_text.options_of(target))
     chosen = help_text.chosen_components(spec)
     print(f"\n{chosen}\n" if chosen else "")
@@ -173,6 +175,9 @@ def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str) -
     return 0
 
 
+_SWEEP_OWN = """
+  --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
+  --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\

@@ -30,7 +30,6 @@ CLASSES: dict[str, str] = {name: f"laser_wireless.{package}.{name}" for package,
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
     "z-sgd": {"class_path": "Uncompressed"},
-    "noiseless": {"class_path": "Uncompressed"},
     "signum": {"class_path": "Sign"},
     "random-k": {"class_path": "RandomK"},
     "sketching": {"class_path": "CountSketch"},

@@ -231,3 +231,8 @@ def test_targets_fall_back_to_the_reference_when_one_scheme_never_joins_the_othe
 def test_bad_candidates_are_refused_before_anything_runs(change, message):
     with pytest.raises(BadConfiguration, match=message):
         sweep_from(PLAIN | change)
+
+
+def test_noiseless_under_another_name_is_refused():
+    with pytest.raises(BadConfiguration, match="schemes.clean: noiseless is the scheme z-sgd over a channel without noise"):
+        sweep_from(PLAIN | {"schemes": {"clean": "noiseless", "laser": "laser"}})

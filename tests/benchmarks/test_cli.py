@@ -162,3 +162,14 @@ def test_errors_name_what_is_wrong_and_change_nothing(words, message, capsys, tm
     assert main(words.split()) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_noiseless_is_a_channel_and_says_so(capsys):
+    assert main(["run", "--compressor", "noiseless"]) == 2
+    assert "take z-sgd, with noise_variance 0" in capsys.readouterr().err
+
+
+def test_sweep_help_names_scales_and_presets(capsys):
+    assert main(["sweep", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("--scale", "--jobs", "cifar10-power", "digits-all"))

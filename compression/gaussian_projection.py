@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Literal, NamedTuple
 
-import scipy.linalg
 import torch
 from laser_wireless.compression.amp import amp, oamp
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
@@ -182,8 +181,10 @@ class GaussianProjection:
         if self.projection == "gaussian":
             matrix = torch.randn(plan.num_rows, plan.segment_size, dtype=dtype, generator=generator)
             return [matrix.div_(plan.num_rows**0.5).to(device)]
+        from scipy.linalg import hadamard  # here, so that importing the schemes stays light
+
         bits = (plan.segment_size - 1).bit_length()
-        left, right = (torch.tensor(scipy.linalg.hadamard(1 << size), dtype=dtype) for size in (bits // 2, bits - bits // 2))
+        left, right = (torch.tensor(hadamard(1 << size), dtype=dtype) for size in (bits // 2, bits - bits // 2))
         signs = 2.0 * torch.randint(2, (1 << bits, 1), generator=generator).to(dtype) - 1
         rows = torch.randperm(1 << bits, generator=generator)[: plan.num_rows]
         return [tensor.to(device) for tensor in (left, right, signs / plan.num_rows**0.5, rows)]

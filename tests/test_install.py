@@ -61,7 +61,7 @@ def assert_works(python: Path, where: Path, tmp_path: Path) -> None:
     words = ["channel", "--num_rounds", "10", "--device", "cpu", "--output", "out"]
     assert "mse_theory" in checked(laser, *words, cwd=tmp_path)
     assert (
-        "presets are digits"
+        "presets are cifar10-power"
         in subprocess.run([laser, "sweep", "absent"], cwd=tmp_path, capture_output=True, text=True).stderr
     )  # the shipped YAML files came along
 

@@ -234,5 +234,7 @@ def test_bad_candidates_are_refused_before_anything_runs(change, message):
 
 
 def test_noiseless_under_another_name_is_refused():
-    with pytest.raises(BadConfiguration, match=r"schemes\.clean: noiseless is the scheme z-sgd over a channel without noise"):
+    with pytest.raises(
+        BadConfiguration, match=r"schemes\.clean: noiseless is the scheme z-sgd over a channel without noise"
+    ):
         sweep_from(PLAIN | {"schemes": {"clean": "noiseless", "laser": "laser"}})

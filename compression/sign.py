@@ -68,8 +68,8 @@ class Sign:
     def encode(self, gradients: Tensor, state: SignState, *, round: int) -> Message:
         """Return the signs, one block per parameter."""
         check_gradients(gradients, state.shapes)
-        # NaN stays NaN in the product and makes the round void; torch.sign alone would hide it as 0
-        signs = gradients.sign() + 0 * gradients
+        # 0 NaN is NaN and makes the round void; torch.sign alone would hide it as 0
+        signs = gradients.sign().add_(gradients, alpha=0)
         if self.rule == "mean":
             for values, sign in zip(
                 split_parameters(gradients, state.shapes), split_parameters(signs, state.shapes), strict=True

@@ -107,7 +107,7 @@ def _claim(folder: Path, spec: Spec) -> None:
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
-    from laser_wireless.benchmarks.sweeps.study_file import PRESETS, find_study, study_loader
+    from laser_wireless.benchmarks.sweeps.study_file import find_study, preset_names, study_loader
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--scale=") else [word])]
@@ -122,8 +122,8 @@ def _sweep(words: list[str]) -> int:
     for key, entry in content.items():
         override(spec, [key], entry)
     if read_options(words, spec, own):
-        presets = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-        return _help("sweep", study.settings, spec, f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {presets}")
+        examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
+        return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
     go = study.prepare(spec)
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
@@ -163,11 +163,10 @@ def _theory(words: list[str]) -> int:
     return theory(words)
 
 
-def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str) -> int:
+def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
     from laser_wireless.benchmarks import help_text
 
-    common = _COMMON + (_SWEEP_OWN if command == "sweep" else "")
-    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{common}")
+    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{own}")
     print(help_text.options_of(target))
     chosen = help_text.chosen_components(spec)
     print(f"\n{chosen}\n" if chosen else "")

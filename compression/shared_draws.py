@@ -49,8 +49,9 @@ def draw_subset(size: int, count: int, *, seed: Sequence[int], generator: torch.
 
 
 @lru_cache(maxsize=1024)
-def portion(fraction: float, size: int) -> int:
+def portion(fraction: float, size: int | Fraction) -> int:
     """max(1, floor(fraction size)), the fraction being what its decimals say: 0.29 of 100 is 29, not 28."""
+    check_fraction(fraction)
     return max(1, floor(Fraction(str(fraction)) * size))
 
 

@@ -17,7 +17,6 @@ import torch
 from laser_wireless.benchmarks.calculations.weightless import weightless
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.speed.shapes import Shapes
-from laser_wireless.benchmarks.theory.one_block import portion
 from laser_wireless.compression import (
     Compressor,
     CountSketch,
@@ -28,6 +27,7 @@ from laser_wireless.compression import (
     TopK,
     Uncompressed,
 )
+from laser_wireless.compression.shared_draws import portion
 
 ROUNDS = (0, 1)
 """One round of each kind: LASER with one factor sends the column side in even rounds, the row side in odd ones."""

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.theory.influence import inverse_count
-from laser_wireless.benchmarks.theory.one_block import portion
 from laser_wireless.benchmarks.theory.signs import GAUSSIAN_FLATNESS
 from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
 from laser_wireless.compression import Compressor, CountSketch, LowRank, RandomK, Sign, TopK, Uncompressed
+from laser_wireless.compression.shared_draws import portion
 
 
 class Part(NamedTuple):

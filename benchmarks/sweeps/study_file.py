@@ -23,8 +23,12 @@ def find_study(word: str) -> str:
     shipped = PRESETS / f"{Path(word).stem}.yaml"
     if shipped.exists():
         return str(shipped)
-    known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-    raise BadConfiguration(f"there is no file {word!r}, and presets are {known}")
+    raise BadConfiguration(f"there is no file {word!r}, and presets are {preset_names()}")
+
+
+def preset_names() -> str:
+    """The presets that come with the package, in one line."""
+    return ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
 
 
 def study_loader(scale: str) -> Callable[[str], Spec]:

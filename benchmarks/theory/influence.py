@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share, portion
+from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share
+from laser_wireless.compression.shared_draws import portion
 from scipy.stats import binom
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from laser_wireless.benchmarks.theory.influence import both_factors, count_sketch, one_factor, random_k, uncompressed
-from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock, portion
+from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
 from laser_wireless.benchmarks.theory.signs import sign_mean, sign_vote
 from laser_wireless.benchmarks.theory.sparse import gaussian_projection, top_k
 from laser_wireless.compression import (
@@ -20,6 +20,7 @@ from laser_wireless.compression import (
     TopK,
     Uncompressed,
 )
+from laser_wireless.compression.shared_draws import portion
 
 
 def influence_of(compressor: Compressor, block: OneBlock, *, round: int = 0, captured: float = 1.0) -> Influence:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
 PARALLEL = "gradients of the devices are positive multiples of one another"
@@ -79,13 +78,6 @@ class OneBlock:
     def noise(self) -> float:
         """1 / (K^2 SNR): noise energy of the uncompressed gradient over its own, for devices with equal gradients."""
         return self.d * self.noise_variance / (self.num_devices**2 * self.energy_budget)
-
-
-def portion(fraction: float, d: int | Fraction) -> int:
-    """max(1, floor(fraction d)), the fraction as it is written in decimals: 0.29 of 100 is 29."""
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
-    return max(1, math.floor(Fraction(str(fraction)) * d))
 
 
 def check_share(name: str, value: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share, portion
+from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share
 from laser_wireless.benchmarks.theory.recovery import recovery_error
 from laser_wireless.benchmarks.theory.signs import vote_error
+from laser_wireless.compression.shared_draws import portion
 
 
 def gaussian_top_share(share: float) -> float:

@@ -22,10 +22,10 @@ from laser_wireless.benchmarks.theory import (
     uncompressed,
 )
 from laser_wireless.benchmarks.theory.influence import inverse_count
-from laser_wireless.benchmarks.theory.one_block import portion
 from laser_wireless.benchmarks.theory.recovery import recovery_error
 from laser_wireless.benchmarks.theory.signs import vote_error, vote_mean
 from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
+from laser_wireless.compression.shared_draws import portion
 from scipy.integrate import quad
 from scipy.stats import norm
 

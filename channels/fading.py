@@ -7,13 +7,14 @@ A model is any function of this signature:
 
 with T = grid.num_slots and F = grid.num_frequency_blocks. By contract E|h|^2 = 1: the SNR of the budget is the mean
 received SNR of one device. All draws come from `generator`, seeded for the round, on the device of the symbols.
+A model whose gains continue from round to round is a `FadingProcess`: what it remembers is a value that the run keeps.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from laser_wireless.channels.segments import Grid
@@ -28,6 +29,33 @@ class Fading(Protocol):
         self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
     ) -> Tensor:
         """Return h: complex, broadcastable to [num_devices, num_rx_antennas, T, F]."""
+        ...
+
+
+@runtime_checkable
+class FadingProcess(Protocol):
+    """Draws gains that depend on those of the rounds before."""
+
+    def advance(
+        self,
+        num_devices: int,
+        num_rx_antennas: int,
+        grid: Grid,
+        *,
+        round: int,
+        generator: torch.Generator,
+        state: dict[str, Tensor] | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return h, as `Fading` does, and what the next round must know.
+
+        Args:
+            num_devices: K.
+            num_rx_antennas: N_r.
+            grid: where the symbols lie.
+            round: 0, 1, ...; each round has a generator of its own.
+            generator: of this round's draws.
+            state: what the last round returned, None in the first; tensors on the generator's device.
+        """
         ...
 
 

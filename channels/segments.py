@@ -27,11 +27,15 @@ class Grid:
         num_frequency_blocks: F.
         symbols_per_cell: real symbols in each cell, slot after slot and within a slot block after block; one number if
             all cells but perhaps the last are equally full, else T F numbers.
+        slot_s: seconds from the start of one slot to the start of the next, None where no time is known.
+        block_hz: hertz between the centres of neighbouring frequency blocks, None where no frequency is known.
     """
 
     num_slots: int
     num_frequency_blocks: int = 1
     symbols_per_cell: int | tuple[int, ...]
+    slot_s: float | None = None
+    block_hz: float | None = None
 
     @property
     def num_cells(self) -> int:

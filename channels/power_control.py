@@ -27,11 +27,15 @@ class Agreement:
         segments: the message's pieces; gains and norms have one entry for each.
         air: reduces over all devices.
         amplitude: limits [..., K, B], what each device can afford -> amplitude in use [..., 1, B].
+        peaks: [..., K, G], largest absolute value of a real symbol, where a policy may ask for it.
+        link_gain: float64 [K], large-scale power gain of each link (1 / path loss), None where all links are alike.
     """
 
     segments: Segments
     air: Air
     amplitude: Callable[[Tensor], Tensor]
+    peaks: Tensor | None = None
+    link_gain: Tensor | None = None
 
 
 class Transceiver(NamedTuple):
@@ -95,6 +99,34 @@ class TruncatedInversion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeVaryingPrecoding:
+    """Precoding of COTAF: like `TruncatedInversion`, but the common amplitude comes from the norms and the threshold alone.
+
+    alpha_b = min_k sqrt(threshold P_kb) / ||u_kb||, over all devices with energy, heard or not. A device that is heard has
+    |h|^2 >= threshold and so never exceeds its limit; nobody needs another device's gain, and the receiver only the number
+    of those who send. Never louder than `TruncatedInversion`, which fits alpha_b to the weakest gain in use.
+    Reference: Sery, Shlezinger, Cohen, Eldar, arXiv:2009.12787, where p_t = P / max_k E||u_k||^2. The expectation keeps the
+    limit on average only; here it is this round's norm (`OracleScale`) or last round's (`PreviousScale`), and the limit is
+    kept in every round. Without fading and with threshold 1 it is `AlignedInversion`.
+
+    Args:
+        threshold: smallest |h|^2 worth inverting, > 0.
+    """
+
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < float("inf"):
+            raise ValueError(f"threshold must be finite and > 0 (a value of |h|^2), got {self.threshold}")
+
+    def __call__(
+        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
+    ) -> Transceiver:
+        """Return the transceiver of a round; see `PowerControl`."""
+        return _invert(h, norms, energy, self.threshold, agreement, gains_are_private=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlignedInversion:
     """Invert every device's channel, however deep its fade: `TruncatedInversion` with threshold 0.
 
@@ -109,14 +141,17 @@ class AlignedInversion:
         return _invert(h, norms, energy, 0.0, agreement)
 
 
-def _invert(h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreement: Agreement) -> Transceiver:
+def _invert(
+    h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreement: Agreement, *, gains_are_private: bool = False
+) -> Transceiver:
     segments, air = agreement.segments, agreement.air
     gain = h.to(torch.complex128 if h.is_complex() else torch.float64)
     power = gain.abs().square() if gain.is_complex() else gain.square()
     has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
     active = (power >= threshold if threshold > 0 else power > 0) & has_energy  # [..., K|1, G|1]
     inverse = power.masked_fill(~active, torch.inf).reciprocal()
-    needed = segments.sum_in_blocks(norms.square() * inverse)  # energy for unit amplitude, [..., K, B]
+    foreseen = has_energy.double() / threshold if gains_are_private else inverse
+    needed = segments.sum_in_blocks(norms.square() * foreseen)  # energy for unit amplitude, [..., K, B]
     empty = needed == 0
     limits = root(energy / (needed + empty)).masked_fill(empty, torch.inf)
 

@@ -16,6 +16,7 @@ from laser_wireless.channels.energy import (
 )
 from laser_wireless.channels.fading import Fading, NoFading, Rayleigh, Rician, draw_rounds
 from laser_wireless.channels.ledger import Ledger
+from laser_wireless.channels.plan import Plan
 from laser_wireless.channels.power_control import (
     Agreement,
     AlignedInversion,
@@ -23,11 +24,12 @@ from laser_wireless.channels.power_control import (
     Transceiver,
     TruncatedInversion,
 )
+from laser_wireless.channels.reception import Reception, Uplink, UplinkState
 from laser_wireless.channels.scale import OracleScale, PreviousScale, ScaleKnowledge, ScaleState
 from laser_wireless.channels.segments import Grid, Segments
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
-from laser_wireless.channels.uplink import AnalogUplink, Plan, Reception, Uplink
+from laser_wireless.channels.uplink import AnalogUplink
 
 __all__ = [
     "Agreement",
@@ -60,6 +62,7 @@ __all__ = [
     "TruncatedInversion",
     "UniformAllocation",
     "Uplink",
+    "UplinkState",
     "draw_rounds",
     "energy_from_power",
     "energy_from_snr",

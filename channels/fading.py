@@ -111,18 +111,32 @@ class Rician:
         return line_of_sight + math.sqrt(1 / (self.k_factor + 1)) * scattered
 
 
-def draw_gains(fading: Fading, num_devices: int, grid: Grid, *, round: int, generator: torch.Generator) -> Tensor:
-    """Draw a round's gains for one receive antenna and check what a user's function returned.
+def draw_gains(
+    fading: Fading | FadingProcess,
+    num_devices: int,
+    grid: Grid,
+    *,
+    round: int,
+    generator: torch.Generator,
+    num_rx_antennas: int = 1,
+    state: dict[str, Tensor] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw a round's gains and check what a user's function returned.
 
     Returns:
-        h: real or complex [K, T F] or [1, 1], broadcastable.
+        h: real or complex [K | 1, N_r | 1, T F | 1], broadcastable.
+        state: of a `FadingProcess` after the round; empty for a model without memory.
 
     Raises:
         TypeError: it returned no tensor, or one of another device or of integers.
-        ValueError: its shape does not broadcast to [num_devices, 1, T, F].
+        ValueError: its shape does not broadcast to [num_devices, num_rx_antennas, T, F].
     """
     name = getattr(fading, "__name__", None) or repr(fading)
-    h = fading(num_devices, 1, grid, round=round, generator=generator)
+    after: dict[str, Tensor] = {}
+    if isinstance(fading, FadingProcess):
+        h, after = fading.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state or None)
+    else:
+        h = fading(num_devices, num_rx_antennas, grid, round=round, generator=generator)
     if not isinstance(h, Tensor):
         raise TypeError(f"fading {name} must return a torch.Tensor of gains, got {type(h).__name__}")
     if not (h.is_complex() or h.is_floating_point()):
@@ -131,23 +145,44 @@ def draw_gains(fading: Fading, num_devices: int, grid: Grid, *, round: int, gene
         raise TypeError(
             f"fading {name} must return gains on {generator.device}, got {h.device}; draw them with device=generator.device"
         )
-    wanted = (num_devices, 1, grid.num_slots, grid.num_frequency_blocks)
+    wanted = (num_devices, num_rx_antennas, grid.num_slots, grid.num_frequency_blocks)
     if h.ndim != 4 or any(found not in (1, size) for found, size in zip(h.shape, wanted, strict=True)):
         raise ValueError(
             f"fading {name} must return gains of shape [num_devices, num_rx_antennas, T, F] = {list(wanted)} "
             f"(axes of length 1 are broadcast), got {list(h.shape)}"
         )
     if h.shape[2:] == (1, 1):
-        return h[:, 0, 0]
-    return h[:, 0].expand(-1, *wanted[2:]).flatten(1)
+        return h[..., 0], after
+    return h.expand(-1, -1, *wanted[2:]).flatten(2), after
 
 
 def draw_rounds(
-    fading: Fading, num_devices: int, grid: Grid, *, num_rounds: int, streams: Streams, device: torch.device | str
+    fading: Fading | FadingProcess,
+    num_devices: int,
+    grid: Grid,
+    *,
+    num_rounds: int,
+    streams: Streams,
+    device: torch.device | str,
+    num_rx_antennas: int = 1,
 ) -> Tensor:
-    """Draw the gains of many rounds as one batch, for Monte-Carlo: [num_rounds, K, T F], as `aggregate(gains=...)` takes."""
-    drawn = []
+    """Draw the gains of consecutive rounds as one batch, for Monte-Carlo, as `aggregate(gains=...)` takes them.
+
+    Returns:
+        h: [num_rounds, K, T F], or [num_rounds, K, N_r, T F] for several receive antennas.
+    """
+    drawn, state = [], None
     for round in range(num_rounds):
         generator = streams.generator("gains", round, device)
-        drawn.append(draw_gains(fading, num_devices, grid, round=round, generator=generator).expand(num_devices, -1))
-    return torch.stack(drawn)
+        h, state = draw_gains(
+            fading,
+            num_devices,
+            grid,
+            round=round,
+            generator=generator,
+            num_rx_antennas=num_rx_antennas,
+            state=state,
+        )
+        drawn.append(h.expand(num_devices, num_rx_antennas, -1))
+    gains = torch.stack(drawn)
+    return gains.squeeze(-2) if num_rx_antennas == 1 else gains

@@ -20,7 +20,7 @@ class Ledger:
         round: 0, 1, ...
         num_symbols: S, real symbols sent by each device.
         num_channel_uses: S on a real baseband, ceil(S / 2) on a complex one.
-        seconds: channel uses over the bandwidth, None without one.
+        seconds: on the air and waiting for devices; None if no time is known.
         energy_spent: float64 [..., K], sum over symbols of |x_k|^2.
         energy_allowed: float64 [..., K], the budget; energy_spent never exceeds it.
         peak_power: float64 [..., K], largest |x|^2 of one real symbol.
@@ -29,13 +29,14 @@ class Ledger:
         outage: float64 [...], part of the symbols that no device sent; the estimate is 0 there.
         side_information: real numbers known to all without being paid for (two per block: amplitude and share).
         known_gains: complex gains known to their transmitters without being paid for.
+        feedback_bits: bits told to each device so that it knows its gains.
         nonfinite: bool [..., K], devices whose message or gain was NaN or infinite.
     """
 
     round: int
     num_symbols: int
     num_channel_uses: int
-    seconds: float | None
+    seconds: float | Tensor | None
     energy_spent: Tensor
     energy_allowed: Tensor
     peak_power: Tensor
@@ -45,6 +46,7 @@ class Ledger:
     side_information: int
     known_gains: int
     nonfinite: Tensor
+    feedback_bits: int = 0
 
     def check(self) -> None:
         """Read the flags and raise if the round was void or broke the energy limit.
@@ -87,9 +89,10 @@ class Ledger:
             **dict(zip(names, columns, strict=True)),
             "num_symbols": self.num_symbols,
             "num_channel_uses": self.num_channel_uses,
-            "seconds": float("nan") if self.seconds is None else self.seconds,
+            "seconds": float("nan") if self.seconds is None else float(self.seconds),
             "side_information": self.side_information,
             "known_gains": self.known_gains,
+            "feedback_bits": self.feedback_bits,
         }
 
 

@@ -96,6 +96,10 @@ class Segments:
         """Real symbols of each segment; only for few segments."""
         return self._lengths.tolist()
 
+    def lengths_like(self, values: Tensor) -> Tensor:
+        """Symbols of each segment: [G], dtype and device of `values`."""
+        return torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)
+
     def gains_of(self, cells: Tensor) -> Tensor:
         """Spread gains [..., T F] or [..., 1] of the cells over the segments: [..., G] or [..., 1]."""
         if cells.shape[-1] == 1:
@@ -162,7 +166,7 @@ class Segments:
             return values.expand(*values.shape[:-1], len(self.block_sizes))
         if self.are_blocks:
             return values
-        lengths = torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)
+        lengths = self.lengths_like(values)
         sizes = torch.as_tensor(self.block_sizes, dtype=values.dtype, device=values.device)
         return self.sum_in_blocks(values * lengths) / sizes
 

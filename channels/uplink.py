@@ -1,90 +1,42 @@
 """The uplink's round: message -> energy per block -> precoding -> fading -> superposition -> noise -> estimate of the mean.
 
-    y = sum_k h_k b_k u_k + n,    estimate = g y,    sum over symbols of |b_k u_k|^2 <= P_k for every device, always
+    y = sum_k h_k b_k u_k + n,    estimate = w^H y,    sum over symbols of |b_k u_k|^2 <= P_k for every device, always
 
-n is N(0, sigma^2) per real symbol, once, at the receiver. A complex baseband carries two real symbols in a channel use,
-x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands give the same estimate for the same draws.
+n is N(0, sigma^2) per real symbol and antenna, once, at the receiver. A complex baseband carries two real symbols in a
+channel use, x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands give the same estimate for the same draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal
 
 import torch
-from laser_wireless.channels.energy import Allocation, NormAllocation, Schedule, budget_of_round, check_budget
-from laser_wireless.channels.fading import Fading, NoFading, draw_gains
+from laser_wireless.channels.csi import Csi, PerfectCsi
+from laser_wireless.channels.energy import Allocation, NormAllocation, Schedule
+from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
+from laser_wireless.channels.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.noise import receiver_noise
-from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
-from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, ScaleState, keep_of_valid_rounds
-from laser_wireless.channels.segments import Grid, Segments, root, segments_of
+from laser_wireless.channels.participation import Participation
+from laser_wireless.channels.plan import Plan, make_plan
+from laser_wireless.channels.power_control import AlignedInversion, PowerControl
+from laser_wireless.channels.receivers import Receiver, SingleAntenna
+from laser_wireless.channels.reception import Reception, UplinkState
+from laser_wireless.channels.sample_path import Arrival, Channel, Medium, through_samples
+from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
+from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir, superpose
+from laser_wireless.channels.uplink_options import check_options
+from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
 
 _LOCAL = LocalAir()
 
-
-class Reception(NamedTuple):
-    """What a round gives back.
-
-    estimate: like the symbols, [..., S], the receiver's estimate of the mean message; zero where nobody was heard.
-    ledger: what it cost.
-    delivered: float64, broadcastable to [..., K, G], part of each device's amplitude that reached the estimate in full.
-    segments: the G pieces of the message.
-    noise_variance: float64 [..., B], of the noise on the estimate, per real symbol, mean over each block; known to the
-        receiver, which set its scale.
-    state: what the next round's devices may know of this one.
-    """
-
-    estimate: Tensor
-    ledger: Ledger
-    delivered: Tensor
-    segments: Segments
-    noise_variance: Tensor
-    state: ScaleState | None
-
-    def delivered_symbols(self, symbols: Tensor) -> Tensor:
-        """The part of symbols [..., K, S] that the estimate counts; what is missing is still owed by its device."""
-        return self.segments.scale(symbols, self.delivered.to(symbols.dtype))
-
-
-class Uplink(Protocol):
-    """Takes messages, gives the estimate of their mean: analog or digital."""
-
-    def aggregate(
-        self,
-        symbols: Tensor,
-        layout: tuple[int, ...],
-        *,
-        round: int,
-        streams: Streams,
-        air: Air = _LOCAL,
-        state: ScaleState | None = None,
-        share_as: tuple[int, ...] | None = None,
-    ) -> Reception:
-        """Carry one round's messages [..., K, S] with blocks of `layout` symbols to the receiver."""
-        ...
-
-
-class Plan(NamedTuple):
-    """Everything of a round that is settled before the symbols go on the air.
-
-    gains: real or complex, broadcastable to [..., K, G]. norms: float64 [..., K, G]. peaks: [..., K, G].
-    budget: float64, broadcastable to [..., K]. valid: bool [..., 1]. nonfinite: bool [..., K].
-    """
-
-    segments: Segments
-    gains: Tensor
-    transceiver: Transceiver
-    norms: Tensor
-    peaks: Tensor
-    budget: Tensor
-    valid: Tensor
-    nonfinite: Tensor
-    state: ScaleState | None
+LinkGain = Callable[..., Tensor]
+"""A function (num_devices, *, generator) -> float64 [num_devices], large-scale power gains that hold for a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,54 +46,82 @@ class AnalogUplink:
     Args:
         energy_budget: P, energy per device and round over all symbols; a number, one per device, a tensor
             broadcastable to [..., K], or a function of the round (`LinearEnergy`, `StepEnergy`, your own).
-        noise_variance: sigma^2 per REAL symbol, absolute, >= 0; a number or a tensor over the leading axes.
-        fading: `NoFading`, `Rayleigh`, `Rician` or a function; see `channels.fading`.
-        power_control: `AlignedInversion`, `TruncatedInversion` or a function; see `channels.power_control`.
+        noise_variance: sigma^2 per REAL symbol and antenna, absolute, >= 0; a number or a tensor over the leading axes.
+        fading: small-scale gains, a model or a function; see `channels.fading`.
+        link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
+        num_rx_antennas: N_r of the receiver.
+        csi: what the devices know of the small-scale gains; one model, or several in a row (pilots, then a delay).
+        receiver_csi: what the receiver knows; the same pilots serve both sides and are paid once.
+        participation: who takes part; everybody if None. See `channels.participation`.
+        power_control: a policy or a function; see `channels.power_control`.
+        receiver: how several antennas are combined; see `channels.receivers`.
         allocation: of energy to blocks; `NormAllocation` as published, `LeastNoiseAllocation`, `UniformAllocation` or a
             function; see `channels.energy`.
         scale: how devices learn the common amplitude: `OracleScale` (as published) or `PreviousScale`.
-        coherence: the gain is constant over a "round", a "block" of the message, or a "symbol" (one channel use), or
-            over so many real symbols.
+        impairments: stages that the devices' samples pass before the channel; see `channels.impairments`.
+        front_end: stages that the antennas' samples pass before the combiner: interference, converters.
+        channel: a function of your own from the samples sent to those heard, in place of fading; see `channels.sample_path`.
+        ofdm: resource grid and waveform; None for a single carrier.
+        coherence: without OFDM, the gain is constant over a "round", a "block" of the message, or a "symbol" (one channel
+            use), or over so many real symbols.
         baseband: "complex" (two real symbols per channel use) or "real" (one). The estimate is the same.
-        bandwidth_hz: channel uses per second; gives the ledger its seconds.
+        bandwidth_hz: channel uses per second, without OFDM; gives the ledger its seconds and the fading its times.
     """
 
     energy_budget: float | list[float] | Tensor | Schedule
     noise_variance: float | Tensor = 1.0
-    fading: Fading = field(default_factory=NoFading)
+    fading: Fading | FadingProcess = field(default_factory=NoFading)
+    link_gain: list[float] | Tensor | LinkGain | None = None
+    num_rx_antennas: int = 1
+    csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
+    receiver_csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
+    participation: Participation | None = None
     power_control: PowerControl = field(default_factory=AlignedInversion)
+    receiver: Receiver = field(default_factory=SingleAntenna)
     allocation: Allocation = field(default_factory=NormAllocation)
     scale: ScaleKnowledge = field(default_factory=OracleScale)
+    impairments: list[Impairment] = field(default_factory=list)
+    front_end: list[Impairment] = field(default_factory=list)
+    channel: Channel | None = None
+    ofdm: Ofdm | None = None
     coherence: Literal["round", "block", "symbol"] | int = "round"
     baseband: Literal["complex", "real"] = "complex"
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_budget(self.energy_budget)
-        noise_variance = torch.as_tensor(self.noise_variance).detach()
-        if not bool(((noise_variance >= 0) & noise_variance.isfinite()).all()):
-            raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {self.noise_variance}")
-        if self.baseband not in ("complex", "real"):
-            raise ValueError(f'baseband must be "complex" or "real", got {self.baseband!r}')
-        whole = isinstance(self.coherence, int) and self.coherence >= 1
-        if not whole and self.coherence not in ("round", "block", "symbol"):
-            raise ValueError(
-                f'coherence must be "round", "block", "symbol" or a number of real symbols >= 1, got {self.coherence!r}'
-            )
-        if whole and self.baseband == "complex" and int(self.coherence) % 2:
-            raise ValueError(
-                f"coherence must be an even number of real symbols on a complex baseband, got {self.coherence}; "
-                'a channel use carries two, or set baseband="real"'
-            )
-        if self.bandwidth_hz is not None and not 0 < self.bandwidth_hz < float("inf"):
-            raise ValueError(f"bandwidth_hz must be finite and > 0, got {self.bandwidth_hz}")
-        for name in ("fading", "power_control", "allocation"):
-            if not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, got {getattr(self, name)!r}")
+        check_options(self)
+
+    @property
+    def single_antenna(self) -> bool:
+        """Whether the receiver has one antenna and only rescales what it hears."""
+        return self.num_rx_antennas == 1 and isinstance(self.receiver, SingleAntenna)
+
+    @property
+    def in_time_domain(self) -> bool:
+        """Whether a waveform is sent sample by sample."""
+        return self.ofdm is not None and self.ofdm.time_domain
+
+    @property
+    def by_samples(self) -> bool:
+        """Whether rounds take the sample path."""
+        return bool(self.impairments or self.front_end or self.channel is not None or self.in_time_domain)
+
+    @property
+    def prefix_overhead(self) -> float:
+        """Energy with cyclic prefix over energy without."""
+        return 1.0 if self.ofdm is None else self.ofdm.prefix_overhead
+
+    def noise_variance_like(self, symbols: Tensor) -> Tensor:
+        """sigma^2 as float64 [...] on the device of the symbols."""
+        if isinstance(self.noise_variance, Tensor):
+            return self.noise_variance.to(device=symbols.device, dtype=torch.float64)
+        return torch.full((), self.noise_variance, dtype=torch.float64, device=symbols.device)
 
     def grid(self, layout: tuple[int, ...]) -> Grid:
-        """Where the symbols lie, by the coherence asked for."""
+        """Where the symbols lie, by OFDM or by the coherence asked for."""
         num_symbols = sum(layout)
+        if self.ofdm is not None:
+            return self.ofdm.grid(num_symbols)
         if self.coherence == "round":
             return Grid(num_slots=1, symbols_per_cell=num_symbols)
         if self.coherence == "block" and self.baseband == "real":
@@ -153,8 +133,10 @@ class AnalogUplink:
                 ends.append(min(total + total % 2, num_symbols))
             sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
             return Grid(num_slots=len(layout), symbols_per_cell=tuple(sizes))
-        cell = self.coherence if isinstance(self.coherence, int) else (2 if self.baseband == "complex" else 1)
-        return Grid(num_slots=-(-num_symbols // cell), symbols_per_cell=cell)
+        per_use = 2 if self.baseband == "complex" else 1
+        cell = self.coherence if isinstance(self.coherence, int) else per_use
+        slot_s = None if self.bandwidth_hz is None else cell / per_use / self.bandwidth_hz
+        return Grid(num_slots=-(-num_symbols // cell), symbols_per_cell=cell, slot_s=slot_s)
 
     def plan(
         self,
@@ -164,54 +146,23 @@ class AnalogUplink:
         round: int,
         streams: Streams,
         air: Air = _LOCAL,
-        state: ScaleState | None = None,
+        state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
     ) -> Plan:
-        """Settle gains, energies, precoders and the receiver's scale; arguments as in `aggregate`."""
-        num_devices = _check_message(symbols, layout)
-        segments = segments_of(tuple(layout), self.grid(layout))
-        if gains is None and isinstance(self.fading, NoFading):
-            gains = torch.ones(1, 1, dtype=symbols.dtype, device=symbols.device)
-        elif gains is None:
-            generator = streams.generator("gains", round, symbols.device)
-            gains = draw_gains(self.fading, num_devices, segments.grid, round=round, generator=generator)
-        else:
-            _check_gains(gains, num_devices, segments.grid)
-        h = segments.gains_of(gains)
-        norms, peaks = segments.measure(symbols)
-
-        budget = budget_of_round(self.energy_budget, round, symbols)
-        if budget.shape[-1] not in (1, num_devices):
-            raise ValueError(
-                f"energy_budget must hold one value or one for each of the {num_devices} devices, "
-                f"got shape {list(budget.shape)}"
-            )
-        total = norms.sum(-1) + h.abs().sum(-1) + budget  # a sum of terms >= 0: NaN or infinite if one of them is
-        nonfinite = ~((total < torch.inf) & (budget >= 0))  # [..., K]; a budget < 0 as well
-        valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
-
-        block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
-        weights = block_norms if share_as is None else block_norms[..., list(share_as)]
-        mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
-        current = self.allocation(weights, tuple(layout), air).clamp(min=0)
-        current = current + (current.sum(-1, keepdim=True) == 0)  # nothing to send: equal shares
-        current = current / current.sum(-1, keepdim=True)
-        shares = self.scale.shares(current, state)
-        margin = 1 - 16 * torch.finfo(symbols.dtype).eps  # rounding of the symbols must not break the limit
-        energy = margin * budget.unsqueeze(-1) * shares  # [..., K|1, B]
-
-        known: list[Tensor] = []
-
-        def amplitude(limits: Tensor) -> Tensor:
-            known.append(limits)
-            return self.scale.amplitude(limits, mean_budget, state, air)
-
-        agreement = Agreement(segments, air, amplitude)
-        transceiver = self.power_control(h, norms, energy, self._noise_variance(symbols), agreement=agreement)
-        after = self.scale.remember(_at_shares(known[-1], shares, current), current, mean_budget, air) if known else None
-        after = keep_of_valid_rounds(after, state, valid)
-        return Plan(segments, h, transceiver, norms, peaks, budget, valid, nonfinite, after)
+        """Settle gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
+        _check_message(symbols, layout)
+        return make_plan(
+            self,
+            symbols,
+            tuple(layout),
+            round=round,
+            streams=streams,
+            air=air,
+            state=state,
+            share_as=share_as,
+            gains=gains,
+        )
 
     def transmit(self, symbols: Tensor, plan: Plan) -> Tensor:
         """Form what each device puts on the air, for study; `aggregate` never materialises it.
@@ -236,7 +187,7 @@ class AnalogUplink:
         round: int,
         streams: Streams,
         air: Air = _LOCAL,
-        state: ScaleState | None = None,
+        state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
     ) -> Reception:
@@ -248,33 +199,66 @@ class AnalogUplink:
             round: 0, 1, ...; with `streams` it fixes gains ("gains") and noise ("noise").
             streams: the run's random streams.
             air: who adds up.
-            state: `Reception.state` of the last round, for `PreviousScale`.
+            state: `Reception.state` of the last round: what devices, fading and knowledge remember.
             share_as: for each block, the block whose norm stands for it in the allocation; itself if None.
-            gains: real or complex [..., K, T F], drawn elsewhere (`draw_rounds` for Monte-Carlo); otherwise drawn once
-                and shared by all leading axes. The noise is independent along them.
+            gains: real or complex [..., K, T F] ([..., K, N_r, T F] with several antennas), drawn elsewhere (`draw_rounds`
+                for Monte-Carlo); otherwise drawn once and shared by all leading axes. The noise is independent along them.
 
         Raises:
             TypeError: symbols that are not float32 or float64.
             ValueError: shapes that do not fit.
         """
         plan = self.plan(symbols, layout, round=round, streams=streams, air=air, state=state, share_as=share_as, gains=gains)
-        segments, b, g = plan.segments, plan.transceiver.precoder, plan.transceiver.scale
-        # g y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, g h b never is
-        heard = self._superposed(g * plan.gains * b, symbols, plan, air)  # [..., S]
-        noise_variance = self._noise_variance(symbols)
-        n = receiver_noise(heard, noise_variance, generator=streams.generator("noise", round, heard.device))
-        scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
-        largest = torch.finfo(n.dtype).max  # where the amplitude all but vanishes; no noise must not become 0 times infinity
-        g = g.clamp(max=largest)
-        noise = scale(n.unsqueeze(-2), g.to(n.dtype)).squeeze(-2)
-        estimate = noise.add_(heard).masked_fill_(~plan.valid, 0)
+        segments = plan.segments
+        noise_variance = self.noise_variance_like(symbols)
+        arrival = None
+        if self.by_samples:
+            arrival = self._by_samples(symbols, plan, round, streams, air)
+            estimate = arrival.estimate.masked_fill(~plan.valid, 0)
+        else:
+            estimate = self._by_segments(symbols, plan, round, streams, air)
         delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
-        noise_level = segments.mean_in_blocks(g.squeeze(-2).square() * noise_variance.unsqueeze(-1))
-        ledger = self._ledger(plan, layout, round, air)
+        noise_level = segments.mean_in_blocks(plan.noise_amplitude.square() * noise_variance.unsqueeze(-1))
+        ledger = self._ledger(plan, arrival, layout, round, air)
         return Reception(estimate, ledger, delivered, segments, noise_level, plan.state)
 
+    def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
+        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
+        # w^H y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never is
+        heard = self._superposed(plan.arriving, symbols, plan, air)  # [..., S]
+        n = receiver_noise(
+            heard, self.noise_variance_like(symbols), generator=streams.generator("noise", round, heard.device)
+        )
+        g = plan.noise_amplitude
+        scale = plan.segments.scale if n.requires_grad or g.requires_grad else plan.segments.scale_
+        largest = torch.finfo(n.dtype).max  # where the amplitude all but vanishes; no noise must not become 0 times infinity
+        noise = scale(n, g.clamp(max=largest).to(n.dtype))
+        return noise.add_(heard).masked_fill_(~plan.valid, 0)
+
+    def _by_samples(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Arrival:
+        """The estimate sample by sample."""
+        w = plan.transceiver.scale if plan.combiner is None else plan.combiner
+        gains = plan.gains.unsqueeze(-2) if self.single_antenna else plan.gains
+        prefix = 1.0 if self.in_time_domain else self.prefix_overhead  # else it is sent here, and counted
+        medium = Medium(
+            segments=plan.segments,
+            gains=gains,
+            taps=plan.taps,
+            combiner=w,
+            budget=plan.data_budget / prefix,
+            noise_variance=self.noise_variance_like(symbols),
+            impairments=self.impairments,
+            front_end=self.front_end,
+            channel=self.channel,
+            ofdm=self.ofdm,
+            bandwidth_hz=self.bandwidth_hz,
+        )
+        clean = torch.where(plan.valid.unsqueeze(-1), symbols, torch.zeros_like(symbols))
+        x = self.transmit(clean, plan)
+        return through_samples(x, medium, symbols.shape[-1], round=round, streams=streams, air=air)
+
     def _superposed(self, received: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
-        """Sum of (g h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
+        """Sum of (w^H h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
         received = received.expand(*received.shape[:-2], *plan.norms.shape[-2:]).unsqueeze(-3)
         coherent = received.real if received.is_complex() else received
         if not received.is_complex() or self.baseband == "real":
@@ -283,42 +267,53 @@ class AnalogUplink:
         sums = superpose(parts, symbols, plan.segments, air)
         return sums[..., 0, :] + _times_j(sums[..., 1, :])
 
-    def _noise_variance(self, like: Tensor) -> Tensor:
-        if isinstance(self.noise_variance, Tensor):
-            return self.noise_variance.to(device=like.device, dtype=torch.float64)
-        return torch.full((), self.noise_variance, dtype=torch.float64, device=like.device)
-
-    def _ledger(self, plan: Plan, layout: tuple[int, ...], round: int, air: Air) -> Ledger:
+    def _ledger(self, plan: Plan, arrival: Arrival | None, layout: tuple[int, ...], round: int, air: Air) -> Ledger:
         segments, transceiver = plan.segments, plan.transceiver
         num_symbols = sum(layout)
-        amplitude = transceiver.precoder.detach().abs()  # [..., K, G]
-        void = ~plan.valid
-        spent = (amplitude * plan.norms.detach()).square().sum(-1).masked_fill(void, 0)
-        peak = (amplitude * plan.peaks).amax(-1).square().masked_fill(void, 0)
-        sends = (transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
-        active_fraction = segments.mean_over_symbols(sends)  # [..., K|1]
-        outage = 1 - segments.mean_over_symbols(air.max(sends, dim=-2)).squeeze(-1)
         uses = num_symbols if self.baseband == "real" else -(-num_symbols // 2)
+        void = ~plan.valid
+        if arrival is None:
+            amplitude = transceiver.precoder.detach().abs()  # [..., K, G]
+            spent = (amplitude * plan.norms.detach()).square().sum(-1)
+            peak = (amplitude * plan.peaks).amax(-1).square()
+            real_samples = num_symbols
+        else:
+            spent, peak, real_samples = arrival.energy_spent.detach(), arrival.peak_power, 2 * arrival.num_samples
+        spent, peak = spent.masked_fill(void, 0), peak.masked_fill(void, 0)
+        papr = peak * real_samples / (spent + (spent == 0))
+        if not self.in_time_domain:
+            spent = spent * self.prefix_overhead
+        if plan.pilot_energy is not None:
+            spent = spent + plan.pilot_energy.detach().expand(spent.shape).masked_fill(void, 0)
+        sends = (transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
+        outage = 1 - segments.mean_over_symbols(air.max(sends, dim=-2)).squeeze(-1)
         return Ledger(
             round=round,
             num_symbols=num_symbols,
-            num_channel_uses=uses,
-            seconds=None if self.bandwidth_hz is None else uses / self.bandwidth_hz,
+            num_channel_uses=uses + plan.pilot_uses,
+            seconds=self._seconds(num_symbols, uses + plan.pilot_uses, plan),
             energy_spent=spent,
             energy_allowed=plan.budget.expand(spent.shape),
             peak_power=peak,
-            papr=peak * num_symbols / (spent + (spent == 0)),
-            active_fraction=active_fraction.expand(spent.shape),
+            papr=papr,
+            active_fraction=segments.mean_over_symbols(sends).expand(spent.shape),
             outage=outage,
             side_information=2 * len(layout),
-            known_gains=0 if isinstance(self.fading, NoFading) else spent.shape[-1] * segments.grid.num_cells,
+            known_gains=spent.shape[-1] * segments.grid.num_cells if plan.knowledge.free else 0,
             nonfinite=plan.nonfinite.expand(spent.shape),
+            feedback_bits=plan.knowledge.feedback_bits,
         )
 
-
-def _at_shares(limits: Tensor, used: Tensor, shares: Tensor) -> Tensor:
-    """What devices could afford [..., K, B] with other shares of their energy: amplitudes go with the root of a share."""
-    return limits if used is shares else torch.where(limits.isinf(), limits, limits * root(shares / used))
+    def _seconds(self, num_symbols: int, num_channel_uses: int, plan: Plan) -> float | Tensor | None:
+        """Time on the air and time waited for devices."""
+        if self.ofdm is not None:
+            pilots = -(-plan.pilot_uses // self.ofdm.num_subcarriers) * self.ofdm.symbol_s
+            on_air: float | None = self.ofdm.seconds(num_symbols) + pilots
+        else:
+            on_air = None if self.bandwidth_hz is None else num_channel_uses / self.bandwidth_hz
+        if plan.waiting_s is None:
+            return on_air
+        return plan.waiting_s if on_air is None else plan.waiting_s + on_air
 
 
 def _times_j(values: Tensor) -> Tensor:
@@ -326,15 +321,6 @@ def _times_j(values: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(values, (0, values.shape[-1] % 2)).unflatten(-1, (-1, 2))
     turned = torch.stack([-padded[..., 1], padded[..., 0]], dim=-1).flatten(-2)
     return turned[..., : values.shape[-1]]
-
-
-def _check_gains(gains: Tensor, num_devices: int, grid: Grid) -> None:
-    wanted = (num_devices, grid.num_cells)
-    if gains.ndim < 2 or any(found not in (1, size) for found, size in zip(gains.shape[-2:], wanted, strict=True)):
-        raise ValueError(
-            f"gains must be [..., num_devices, T F] = [..., {wanted[0]}, {wanted[1]}] (axes of length 1 are broadcast), "
-            f"got shape {list(gains.shape)}"
-        )
 
 
 def _check_message(symbols: Tensor, layout: Sequence[int]) -> int:

@@ -1,0 +1,367 @@
+"""The plan of a round: all that is settled before the symbols go on the air.
+
+    gains -> who takes part -> knowledge of the gains -> energy per block -> precoders b and combiner w
+
+With a combiner w the N_r antennas are one receiver of gain w^H h_k for device k and of noise power ||w||^2 sigma^2, so that
+their signals need not be formed. Everything here has one number for each piece of the message, none for each symbol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from laser_wireless.channels.csi import Knowledge, PerfectCsi, apply_csi
+from laser_wireless.channels.energy import budget_of_round
+from laser_wireless.channels.fading import NoFading, draw_gains
+from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.paths import draw_paths, frequency_response
+from laser_wireless.channels.power_control import Agreement, Transceiver
+from laser_wireless.channels.reception import NOTHING, UplinkState
+from laser_wireless.channels.scale import keep_of_valid_rounds
+from laser_wireless.channels.segments import Grid, Segments, root, segments_of
+from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.superposition import Air
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from laser_wireless.channels.uplink import AnalogUplink
+
+
+class Plan(NamedTuple):
+    """Everything of a round that is settled before the symbols go on the air.
+
+    segments: the G pieces of the message.
+    gains: real or complex, broadcastable to [..., K, G] ([..., K, N_r, G] with a combiner); true, with large-scale gain.
+    taps: complex [..., K, N_r, T, L] of a waveform in time, None otherwise.
+    transceiver: precoders; its scale is the combiner of a single antenna.
+    combiner: w, complex [..., N_r, G], None with a single antenna that only rescales.
+    norms, peaks: float64 and real [..., K, G], of the message.
+    budget: float64, broadcastable to [..., K]. data_budget: the same, less what pilots take; 0 for absent devices.
+    valid: bool [..., 1]. nonfinite: bool [..., K].
+    knowledge: of the transmitters. pilot_energy: float64, broadcastable to [..., K]. pilot_uses: channel uses of all pilots.
+    waiting_s: seconds until the server stopped waiting for devices, None where no time is known.
+    state: for the next round.
+    """
+
+    segments: Segments
+    gains: Tensor
+    taps: Tensor | None
+    transceiver: Transceiver
+    combiner: Tensor | None
+    norms: Tensor
+    peaks: Tensor
+    budget: Tensor
+    data_budget: Tensor
+    valid: Tensor
+    nonfinite: Tensor
+    knowledge: Knowledge
+    pilot_energy: Tensor | None
+    pilot_uses: int
+    waiting_s: Tensor | None
+    state: UplinkState | None
+
+    @property
+    def arriving(self) -> Tensor:
+        """What the estimate holds of each device: w^H h_k b_k, real or complex, broadcastable to [..., K, G]."""
+        b = self.transceiver.precoder
+        if self.combiner is None:
+            return self.transceiver.scale * self.gains * b
+        return (self.combiner.conj().unsqueeze(-3) * self.gains).sum(-2) * b
+
+    @property
+    def noise_amplitude(self) -> Tensor:
+        """||w||, float64 [..., G]: noise of the estimate over noise of the receiver."""
+        if self.combiner is None:
+            return self.transceiver.scale.squeeze(-2)
+        return root(self.combiner.abs().square().sum(-2)).double()
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """True gains of the cells: small-scale h [..., K | 1, N_r | 1, C | 1], taps, and the fading's state."""
+
+    h: Tensor
+    taps: Tensor | None
+    state: dict[str, Tensor]
+
+
+def make_plan(
+    uplink: AnalogUplink,
+    symbols: Tensor,
+    layout: tuple[int, ...],
+    *,
+    round: int,
+    streams: Streams,
+    air: Air,
+    state: UplinkState | None,
+    share_as: tuple[int, ...] | None,
+    gains: Tensor | None,
+) -> Plan:
+    """Settle a round; arguments as in `AnalogUplink.aggregate`."""
+    num_devices = symbols.shape[-2]
+    before = NOTHING if state is None else state
+    segments = segments_of(layout, uplink.grid(layout))
+    drawn = _draw(uplink, symbols, num_devices, segments.grid, round, streams, before, gains)
+    norms, peaks = segments.measure(symbols)
+    budget = budget_of_round(uplink.energy_budget, round, symbols)
+    if budget.shape[-1] not in (1, num_devices):
+        raise ValueError(
+            f"energy_budget must hold one value or one for each of the {num_devices} devices, got shape {list(budget.shape)}"
+        )
+    present, waiting_s = budget, None
+    if uplink.participation is not None:
+        generator = streams.generator("participation", round, symbols.device)
+        attendance = uplink.participation(num_devices, round=round, generator=generator)
+        present, waiting_s = budget * attendance.present, attendance.seconds
+
+    link_gain = _link_gain(uplink, num_devices, streams, symbols.device)
+    noise_variance = uplink.noise_variance_like(symbols)
+    own, theirs, csi_state = _knowledge(
+        uplink, drawn.h, num_devices, present, noise_variance, link_gain, round, streams, before
+    )
+    pilots = [k.energy for k in ({id(own): own, id(theirs): theirs}).values() if k.energy is not None]
+    pilot_energy = None if not pilots else sum(pilots[1:], pilots[0])
+    data_budget = present if pilot_energy is None else (present - pilot_energy).clamp(min=0)
+
+    amplitude = None if link_gain is None else root(link_gain)[:, None, None]
+    distinct = {id(k): k for k in (drawn.h, own.h, theirs.h)}
+    spread = {key: _spread(k, amplitude, segments) for key, k in distinct.items()}
+    h, known, heard = spread[id(drawn.h)], spread[id(own.h)], spread[id(theirs.h)]
+    taps = drawn.taps if drawn.taps is None or amplitude is None else drawn.taps * amplitude.unsqueeze(-1)
+    nonfinite = ~((_sum_of_magnitudes(norms, h, known, heard) + budget < torch.inf) & (budget >= 0))  # [..., K]
+    valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
+
+    block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
+    weights = block_norms if share_as is None else block_norms[..., list(share_as)]
+    mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
+    current = uplink.allocation(weights, layout, air).clamp(min=0)
+    current = current + (current.sum(-1, keepdim=True) == 0)  # nothing to send: equal shares
+    current = current / current.sum(-1, keepdim=True)
+    shares = uplink.scale.shares(current, before.scale)
+    margin = (1 - 16 * torch.finfo(symbols.dtype).eps) / uplink.prefix_overhead  # rounding must not break the limit
+    energy = margin * data_budget.unsqueeze(-1) * shares  # [..., K|1, B]
+
+    limits: list[Tensor] = []
+
+    def common_amplitude(affordable: Tensor) -> Tensor:
+        limits.append(affordable)
+        return uplink.scale.amplitude(affordable, mean_budget, before.scale, air)
+
+    agreement = Agreement(segments, air, common_amplitude, peaks=peaks, link_gain=link_gain)
+    transceiver, combiner = _settle(uplink, known, heard, norms, energy, noise_variance, agreement)
+    after = uplink.scale.remember(_at_shares(limits[-1], shares, current), current, mean_budget, air) if limits else None
+    after = keep_of_valid_rounds(after, before.scale, valid)
+    kept = UplinkState(after, drawn.state, csi_state) if after is not None or drawn.state or csi_state else None
+    return Plan(
+        segments=segments,
+        gains=h if not uplink.single_antenna else h.squeeze(-2),
+        taps=taps,
+        transceiver=transceiver,
+        combiner=combiner,
+        norms=norms,
+        peaks=peaks,
+        budget=budget,
+        data_budget=data_budget,
+        valid=valid,
+        nonfinite=nonfinite,
+        knowledge=own,
+        pilot_energy=pilot_energy,
+        pilot_uses=own.num_channel_uses + (0 if own is theirs else theirs.num_channel_uses),
+        waiting_s=waiting_s,
+        state=kept,
+    )
+
+
+def _draw(
+    uplink: AnalogUplink,
+    symbols: Tensor,
+    num_devices: int,
+    grid: Grid,
+    round: int,
+    streams: Streams,
+    before: UplinkState,
+    given: Tensor | None,
+) -> _Gains:
+    """The round's true small-scale gains."""
+    if given is not None:
+        _check_gains(given, num_devices, uplink.num_rx_antennas, grid)
+        if uplink.in_time_domain:
+            raise ValueError(
+                "gains cannot be given for an OFDM waveform in the time domain, which needs taps; give a fading"
+            )
+        return _Gains(given.unsqueeze(-2) if uplink.num_rx_antennas == 1 else given, None, {})
+    if isinstance(uplink.fading, NoFading) and not uplink.in_time_domain:
+        return _Gains(torch.ones(1, 1, 1, dtype=symbols.dtype, device=symbols.device), None, {})
+    generator = streams.generator("gains", round, symbols.device)
+    if not uplink.in_time_domain:
+        h, after = draw_gains(
+            uplink.fading,
+            num_devices,
+            grid,
+            round=round,
+            generator=generator,
+            num_rx_antennas=uplink.num_rx_antennas,
+            state=before.fading,
+        )
+        return _Gains(h, None, after)
+    return _draw_taps(uplink, symbols, num_devices, grid, round, generator, before)
+
+
+def _draw_taps(
+    uplink: AnalogUplink,
+    symbols: Tensor,
+    num_devices: int,
+    grid: Grid,
+    round: int,
+    generator: torch.Generator,
+    before: UplinkState,
+) -> _Gains:
+    """Taps of the waveform, and the gains of the cells that follow from the same paths."""
+    ofdm, slot_s, block_hz = uplink.ofdm, grid.slot_s, grid.block_hz
+    assert ofdm is not None
+    assert slot_s is not None
+    assert block_hz is not None
+    if isinstance(uplink.fading, Multipath):
+        times = torch.arange(grid.num_slots, dtype=torch.float64, device=symbols.device) * slot_s
+        a, tau, after = draw_paths(
+            uplink.fading.paths,
+            num_devices,
+            uplink.num_rx_antennas,
+            times,
+            round=round,
+            generator=generator,
+            state=before.fading or None,
+        )
+        blocks = torch.arange(grid.num_frequency_blocks, dtype=torch.float64, device=symbols.device)
+        h = frequency_response(a, tau, (blocks - (grid.num_frequency_blocks - 1) / 2) * block_hz)
+        return _Gains(h.flatten(-2), ofdm.taps(a, tau), after)
+    flat = Grid(num_slots=grid.num_slots, symbols_per_cell=grid.symbols_per_cell, slot_s=slot_s)
+    h, after = draw_gains(
+        uplink.fading,
+        num_devices,
+        flat,
+        round=round,
+        generator=generator,
+        num_rx_antennas=uplink.num_rx_antennas,
+        state=before.fading,
+    )
+    h = h.to(torch.promote_types(h.dtype, torch.complex64)).expand(num_devices, uplink.num_rx_antennas, grid.num_slots)
+    return _Gains(h.repeat_interleave(grid.num_frequency_blocks, -1), h.unsqueeze(-1), after)
+
+
+def _link_gain(uplink: AnalogUplink, num_devices: int, streams: Streams, device: torch.device) -> Tensor | None:
+    """Large-scale power gain float64 [K], the same in every round of a run; None for 1."""
+    gain = uplink.link_gain
+    if gain is None:
+        return None
+    if callable(gain):
+        name = getattr(gain, "__name__", None) or repr(gain)
+        drawn = gain(num_devices, generator=streams.generator("topology", 0, device))
+    else:
+        name, drawn = "", torch.as_tensor(gain, device=device)
+    if not isinstance(drawn, Tensor) or drawn.shape != (num_devices,) or drawn.is_complex():
+        found = f"{drawn.dtype} {list(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
+        raise ValueError(
+            f"link_gain {name} must hold one real power gain for each of the {num_devices} devices, got {found}"
+        )
+    return drawn.double()
+
+
+def _knowledge(
+    uplink: AnalogUplink,
+    h: Tensor,
+    num_devices: int,
+    budget: Tensor,
+    noise_variance: Tensor,
+    link_gain: Tensor | None,
+    round: int,
+    streams: Streams,
+    before: UplinkState,
+) -> tuple[Knowledge, Knowledge, dict[str, dict[str, Tensor]]]:
+    """What transmitters and receiver know of the small-scale gains; one estimate where both rules are the same."""
+    perfect = Knowledge(h, free=not isinstance(uplink.fading, NoFading))
+    known = {"transmitters": perfect, "receiver": perfect}
+    states: dict[str, dict[str, Tensor]] = {}
+    for side, rule in (("transmitters", uplink.csi), ("receiver", uplink.receiver_csi)):
+        if isinstance(rule, PerfectCsi):
+            continue
+        if side == "receiver" and rule == uplink.csi:
+            known[side] = known["transmitters"]
+            continue
+        full = h.to(torch.promote_types(h.dtype, torch.complex64))
+        full = full.expand(*h.shape[:-3], num_devices, uplink.num_rx_antennas, -1)
+        per_device = noise_variance.unsqueeze(-1)
+        if link_gain is not None:
+            reached = link_gain > 0
+            per_device = torch.where(reached, per_device / torch.where(reached, link_gain, 1), 0)
+        known[side], after = apply_csi(
+            rule,
+            full,
+            energy=budget,
+            noise_variance=per_device,
+            generator=streams.generator(f"csi of {side}", round, h.device),
+            state=before.csi.get(side, {}),
+        )
+        if after:
+            states[side] = after
+    return known["transmitters"], known["receiver"], states
+
+
+def _settle(
+    uplink: AnalogUplink,
+    known: Tensor,
+    heard: Tensor,
+    norms: Tensor,
+    energy: Tensor,
+    noise_variance: Tensor,
+    agreement: Agreement,
+) -> tuple[Transceiver, Tensor | None]:
+    """Precoders and combiner: the receiver chooses a beam, the devices amplitudes for it, the receiver its combiner."""
+    if uplink.single_antenna:
+        h = known.squeeze(-2)
+        return uplink.power_control(h, norms, energy, noise_variance, agreement=agreement), None
+    receiver, air, num_devices = uplink.receiver, agreement.air, norms.shape[-2]
+    shape = (num_devices, uplink.num_rx_antennas, norms.shape[-1])
+    known, heard = (k.to(torch.complex128).expand(*k.shape[:-3], *shape) for k in (known, heard))
+    power = norms.square() / agreement.segments.lengths_like(norms)
+    w = receiver.beam(heard, air)
+    for _ in range(receiver.alternations + 1):
+        length = root(w.abs().square().sum(-2, keepdim=True))
+        beam = w / torch.where(length > 0, length, 1)
+        effective = (beam.conj().unsqueeze(-3) * known).sum(-2)
+        transceiver = uplink.power_control(effective, norms, energy, noise_variance, agreement=agreement)
+        arriving = heard * transceiver.precoder.unsqueeze(-2)
+        w = receiver.combine(arriving, beam, transceiver, power, noise_variance, air)
+    return transceiver, w
+
+
+def _spread(h: Tensor, amplitude: Tensor | None, segments: Segments) -> Tensor:
+    """Gains of the cells [..., K, N_r, C] over the segments [..., K, N_r, G], with the large-scale amplitude [K, 1, 1]."""
+    h = segments.gains_of(h)
+    return h if amplitude is None else h * amplitude
+
+
+def _sum_of_magnitudes(norms: Tensor, *gains: Tensor) -> Tensor:
+    """A sum [..., K] of terms >= 0: not finite if one of them is not."""
+    total = norms.sum(-1)
+    for h in {id(h): h for h in gains}.values():
+        total = total + h.abs().sum((-1, -2))
+    return total
+
+
+def _at_shares(limits: Tensor, used: Tensor, shares: Tensor) -> Tensor:
+    """What devices could afford [..., K, B] with other shares of their energy: amplitudes go with the root of a share."""
+    return limits if used is shares else torch.where(limits.isinf(), limits, limits * root(shares / used))
+
+
+def _check_gains(gains: Tensor, num_devices: int, num_rx_antennas: int, grid: Grid) -> None:
+    wanted = (num_devices, grid.num_cells) if num_rx_antennas == 1 else (num_devices, num_rx_antennas, grid.num_cells)
+    names = "[..., num_devices, T F]" if num_rx_antennas == 1 else "[..., num_devices, num_rx_antennas, T F]"
+    found = gains.shape[-len(wanted) :]
+    if gains.ndim < len(wanted) or any(n not in (1, size) for n, size in zip(found, wanted, strict=True)):
+        raise ValueError(
+            f"gains must be {names} = [..., {', '.join(map(str, wanted))}] (axes of length 1 are broadcast), "
+            f"got shape {list(gains.shape)}"
+        )

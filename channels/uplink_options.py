@@ -1,0 +1,101 @@
+"""Checks of an uplink's options, once, when it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from laser_wireless.channels.energy import check_budget
+from laser_wireless.channels.fading import FadingProcess, NoFading
+from laser_wireless.channels.receivers import SingleAntenna
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from laser_wireless.channels.uplink import AnalogUplink
+
+
+def check_options(uplink: AnalogUplink) -> None:
+    """Refuse options that cannot be, or that do not go together.
+
+    Raises:
+        ValueError: a value out of range, or two options that exclude each other.
+        TypeError: something that is no function where a function is asked for.
+    """
+    check_budget(uplink.energy_budget)
+    noise_variance = torch.as_tensor(uplink.noise_variance).detach()
+    if not bool(((noise_variance >= 0) & noise_variance.isfinite()).all()):
+        raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {uplink.noise_variance}")
+    if uplink.baseband not in ("complex", "real"):
+        raise ValueError(f'baseband must be "complex" or "real", got {uplink.baseband!r}')
+    _check_coherence(uplink)
+    _check_functions(uplink)
+    _check_antennas(uplink)
+    _check_link_gain(uplink)
+    if uplink.bandwidth_hz is not None and not 0 < uplink.bandwidth_hz < float("inf"):
+        raise ValueError(f"bandwidth_hz must be finite and > 0, got {uplink.bandwidth_hz}")
+    if uplink.ofdm is not None and uplink.bandwidth_hz is not None:
+        raise ValueError("bandwidth_hz follows from ofdm (subcarriers times their spacing); leave it out")
+    if uplink.ofdm is not None and uplink.coherence != "round":
+        raise ValueError(
+            "coherence is that of the ofdm grid (symbols_per_slot, subcarriers_per_block), leave it out; "
+            f"got {uplink.coherence!r}"
+        )
+    if uplink.baseband == "real" and (uplink.by_samples or uplink.ofdm is not None):
+        raise ValueError('ofdm, impairments, front_end and channel work on complex samples; leave baseband at "complex"')
+    if uplink.channel is not None and not isinstance(uplink.fading, NoFading):
+        raise ValueError("channel stands in place of fading; give one of them")
+    if uplink.channel is not None and uplink.in_time_domain:
+        raise ValueError("channel stands in place of the taps of an OFDM waveform in the time domain; give one of them")
+
+
+def _check_coherence(uplink: AnalogUplink) -> None:
+    whole = isinstance(uplink.coherence, int) and uplink.coherence >= 1
+    if not whole and uplink.coherence not in ("round", "block", "symbol"):
+        raise ValueError(
+            f'coherence must be "round", "block", "symbol" or a number of real symbols >= 1, got {uplink.coherence!r}'
+        )
+    if whole and uplink.baseband == "complex" and int(uplink.coherence) % 2:
+        raise ValueError(
+            f"coherence must be an even number of real symbols on a complex baseband, got {uplink.coherence}; "
+            'a channel use carries two, or set baseband="real"'
+        )
+
+
+def _check_functions(uplink: AnalogUplink) -> None:
+    for name in ("fading", "power_control", "allocation"):
+        value = getattr(uplink, name)
+        if not callable(value) and not isinstance(value, FadingProcess):
+            raise TypeError(f"{name} must be callable, got {value!r}")
+    for name in ("participation", "channel"):
+        value = getattr(uplink, name)
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be callable, or None, got {value!r}")
+    for name in ("csi", "receiver_csi", "impairments", "front_end"):
+        value = getattr(uplink, name)
+        stages = value if isinstance(value, list | tuple) else [value]
+        single = name in ("csi", "receiver_csi")
+        if not (single or isinstance(value, list | tuple)) or not all(callable(stage) for stage in stages):
+            kind = "a model of knowledge or a list of them" if single else "a list of stages"
+            raise TypeError(f"{name} must be {kind}, each a function, got {value!r}")
+
+
+def _check_antennas(uplink: AnalogUplink) -> None:
+    if not isinstance(uplink.num_rx_antennas, int) or uplink.num_rx_antennas < 1:
+        raise ValueError(f"num_rx_antennas must be an integer >= 1, got {uplink.num_rx_antennas!r}")
+    if uplink.num_rx_antennas > 1 and isinstance(uplink.receiver, SingleAntenna):
+        raise ValueError(
+            f"num_rx_antennas = {uplink.num_rx_antennas} needs a receiver that combines them: "
+            "Lmmse, ZeroForcing or MaximumRatio"
+        )
+
+
+def _check_link_gain(uplink: AnalogUplink) -> None:
+    if uplink.link_gain is None or callable(uplink.link_gain):
+        return
+    gain = uplink.link_gain if isinstance(uplink.link_gain, Tensor) else torch.tensor(uplink.link_gain, dtype=torch.float64)
+    gain = gain.detach()
+    if gain.ndim != 1 or not bool(((gain >= 0) & gain.isfinite()).all() and (gain > 0).any()):
+        raise ValueError(
+            "link_gain must hold one finite power gain >= 0 for each device (linear, not dB), not all 0, "
+            f"got {uplink.link_gain}"
+        )

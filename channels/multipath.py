@@ -17,8 +17,8 @@ from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
 
-def slot_times(grid: Grid, device: torch.device | str) -> Tensor:
-    """Start of each slot: float64 [T], seconds from the start of the round.
+def seconds_per_slot(grid: Grid) -> float:
+    """grid.slot_s, or 0 where there is one slot.
 
     Raises:
         ValueError: the grid has several slots but no slot_s.
@@ -28,22 +28,32 @@ def slot_times(grid: Grid, device: torch.device | str) -> Tensor:
             f"a channel that changes with time needs the seconds between the grid's {grid.num_slots} slots; give the grid "
             "its slot_s, or ask for one slot per round"
         )
-    return torch.arange(grid.num_slots, dtype=torch.float64, device=device) * (grid.slot_s or 0.0)
+    return grid.slot_s or 0.0
 
 
-def block_frequencies(grid: Grid, device: torch.device | str) -> Tensor:
-    """Centre of each frequency block: float64 [F], hertz from the carrier, (f - (F - 1) / 2) block_hz.
+def hertz_per_block(grid: Grid) -> float:
+    """grid.block_hz, or 0 where there is one frequency block.
 
     Raises:
         ValueError: the grid has several frequency blocks but no block_hz.
     """
-    num_blocks = grid.num_frequency_blocks
-    if grid.block_hz is None and num_blocks > 1:
+    if grid.block_hz is None and grid.num_frequency_blocks > 1:
         raise ValueError(
-            f"a frequency-selective channel needs the hertz between the grid's {num_blocks} frequency blocks; give the grid "
-            'its block_hz, or choose frequency="flat"'
+            f"a frequency-selective channel needs the hertz between the grid's {grid.num_frequency_blocks} frequency "
+            "blocks; give the grid its block_hz, or choose flat fading"
         )
-    return (torch.arange(num_blocks, dtype=torch.float64, device=device) - (num_blocks - 1) / 2) * (grid.block_hz or 0.0)
+    return grid.block_hz or 0.0
+
+
+def slot_times(grid: Grid, device: torch.device | str) -> Tensor:
+    """Start of each slot: float64 [T], seconds from the start of the round."""
+    return torch.arange(grid.num_slots, dtype=torch.float64, device=device) * seconds_per_slot(grid)
+
+
+def block_frequencies(grid: Grid, device: torch.device | str) -> Tensor:
+    """Centre of each frequency block: float64 [F], hertz from the carrier, (f - (F - 1) / 2) block_hz."""
+    index = torch.arange(grid.num_frequency_blocks, dtype=torch.float64, device=device)
+    return (index - (grid.num_frequency_blocks - 1) / 2) * hertz_per_block(grid)
 
 
 @dataclass(frozen=True, kw_only=True)

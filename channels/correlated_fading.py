@@ -17,7 +17,6 @@ from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
 _BLOCK = 64  # slots of the autoregression in one matrix product
-_WAVES = 1 << 22  # complex numbers of the sinusoids held at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,19 +150,15 @@ class Jakes:
             state = self._draw(shape, generator)
         _check_state(state, "phases", (*shape, self.num_sinusoids))
         slot_s, _ = _slot_and_gap(grid, self.round_interval_s)
-        device = generator.device
-        doppler = _per_device(self.doppler_hz, num_devices, device).view(-1, 1)
+        doppler = _per_device(self.doppler_hz, num_devices, generator.device).view(-1, 1)
         phases = state["phases"].flatten(1, 2)  # [K, N_r F, N]
         weights = torch.polar(torch.full_like(phases, 1 / math.sqrt(self.num_sinusoids)), phases)
-        pieces = []
-        at_once = max(_WAVES // (num_devices * self.num_sinusoids), 1)
-        for start in range(0, grid.num_slots, at_once):
-            slots = torch.arange(start, min(start + at_once, grid.num_slots), dtype=torch.float64, device=device)
-            time_s = round * self.round_interval_s + slots * slot_s
-            scattered = weights @ _waves(doppler * state["arrivals"], time_s)
-            line = _waves(doppler * state["line_arrival"], time_s, state["line_phase"])  # [K, 1, T]
-            pieces.append(_with_line_of_sight(scattered, line, self.k_factor))
-        h = torch.cat(pieces, dim=-1).unflatten(1, shape[1:])
+        line_phase = state["line_phase"]  # [K, 1, 1]
+        line_weight = torch.polar(torch.ones_like(line_phase), line_phase)
+        start_s = round * self.round_interval_s
+        scattered = _sum_of_waves(weights, doppler * state["arrivals"], start_s, slot_s, grid.num_slots)
+        line = _sum_of_waves(line_weight, doppler * state["line_arrival"], start_s, slot_s, grid.num_slots)
+        h = _with_line_of_sight(scattered, line, self.k_factor).unflatten(1, shape[1:])
         return h.transpose(-1, -2), state
 
     def _draw(self, shape: tuple[int, int, int], generator: torch.Generator) -> dict[str, Tensor]:
@@ -207,10 +202,26 @@ def _rest(correlation: Tensor) -> Tensor:
     return (1 - correlation.square()).clamp(min=0).sqrt().float()
 
 
-def _waves(frequency_hz: Tensor, time_s: Tensor, phase: Tensor | float = 0.0) -> Tensor:
-    """exp(j (2 pi f t + phase)): complex64 [K, N, T] from float64 [K, N] and [T]; whole turns are dropped in float64."""
+def _sum_of_waves(weights: Tensor, frequency_hz: Tensor, start_s: float, slot_s: float, num_slots: int) -> Tensor:
+    """sum_n w_n exp(j 2 pi f_n t) at t = start_s + slot slot_s: complex64 [K, M, T] from [K, M, N] and float64 [K, N].
+
+    A slot is a coarse step and a fine one, about sqrt(T) of each, so that few sines are computed and one matrix product
+    does the rest.
+    """
+    fine = math.isqrt(num_slots - 1) + 1
+    coarse = -(-num_slots // fine)
+    steps = torch.arange(max(fine, coarse), dtype=torch.float64, device=weights.device) * slot_s
+    at_coarse = _waves(frequency_hz, start_s + steps[:coarse] * fine)  # [K, N, A]
+    at_fine = _waves(frequency_hz, steps[:fine])  # [K, N, L]
+    turned = weights.unsqueeze(2) * at_coarse.mT.unsqueeze(1)  # [K, M, A, N]
+    summed = turned.flatten(1, 2) @ at_fine  # [K, M A, L]
+    return summed.unflatten(1, turned.shape[1:3]).flatten(2)[..., :num_slots]
+
+
+def _waves(frequency_hz: Tensor, time_s: Tensor) -> Tensor:
+    """exp(j 2 pi f t): complex64 [K, N, T] from float64 [K, N] and [T]; whole turns are dropped in float64."""
     turns = (frequency_hz.unsqueeze(-1) * time_s).remainder(1)
-    angle = (turns * (2 * math.pi)).float() + phase
+    angle = (turns * (2 * math.pi)).float()
     return torch.polar(torch.ones_like(angle), angle)
 
 

@@ -17,7 +17,7 @@ from laser_wireless.channels.noise import receiver_noise
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air
-from laser_wireless.channels.waveform import FIRST_TAP, Ofdm, convolve
+from laser_wireless.channels.waveform import Ofdm, convolve
 from torch import Tensor
 
 
@@ -98,8 +98,7 @@ def through_samples(x: Tensor, medium: Medium, num_symbols: int, *, round: int, 
 
     if waveform is not None:
         symbols = heard.unflatten(-1, (-1, waveform.num_samples + waveform.prefix_samples))
-        advance = _advance(waveform)
-        heard = waveform.from_elements(waveform.demodulate(symbols, advance), num_uses)
+        heard = waveform.from_elements(waveform.demodulate(symbols, waveform.filter_reach), num_uses)
     estimate = _combine(heard, medium, num_symbols) * level.to(heard.real.dtype)
     parts = torch.view_as_real(sent.detach())
     peak = parts.abs().amax((-1, -2)).double().square()
@@ -143,7 +142,7 @@ def _propagate(x: Tensor, medium: Medium, num_uses: int, round: int, streams: St
         taps = medium.taps.to(x.dtype)
         stream = convolve(x.unflatten(-1, (-1, length)), taps, ofdm.symbols_per_slot)
         stream = air.sum(stream.unsqueeze(-3), dim=-3).squeeze(-3)
-        return _from_first_tap(stream, x.shape[-1], taps.shape[-1])
+        return _from_delay_zero(stream, x.shape[-1], ofdm.filter_reach if taps.shape[-1] > 1 else 0)
     gains = medium.gains.to(x.dtype)
     segments = medium.segments
     per_use = segments.expand(gains.expand(*gains.shape[:-1], segments.num_segments))[..., 0::2]  # [..., K, N_r, n]
@@ -153,14 +152,8 @@ def _propagate(x: Tensor, medium: Medium, num_uses: int, round: int, streams: St
     return air.sum(total.unsqueeze(-3), dim=-3).squeeze(-3)
 
 
-def _advance(waveform: Ofdm) -> int:
-    """Samples of the prefix left to the precursors of the fractional delay filter."""
-    return min(-FIRST_TAP, waveform.prefix_samples)
-
-
-def _from_first_tap(stream: Tensor, length: int, num_taps: int) -> Tensor:
-    """Cut the part that the receiver's clock takes for its own: delay 0 lies -FIRST_TAP samples into the stream."""
-    start = -FIRST_TAP if num_taps > 1 else 0
+def _from_delay_zero(stream: Tensor, length: int, start: int) -> Tensor:
+    """Cut the part that the receiver's clock takes for its own: delay 0 lies `start` samples into the stream."""
     stream = torch.nn.functional.pad(stream, (0, max(0, start + length - stream.shape[-1])))
     return stream[..., start : start + length]
 

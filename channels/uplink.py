@@ -254,7 +254,7 @@ class AnalogUplink:
             bandwidth_hz=self.bandwidth_hz,
         )
         clean = torch.where(plan.valid.unsqueeze(-1), symbols, torch.zeros_like(symbols))
-        x = self.transmit(clean, plan)
+        x = self.transmit(clean, plan).to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
         return through_samples(x, medium, symbols.shape[-1], round=round, streams=streams, air=air)
 
     def _superposed(self, received: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:

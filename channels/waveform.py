@@ -15,7 +15,8 @@ import torch
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
-_HALF_WIDTH = 16  # samples of the fractional delay filter to either side
+_LONGEST_FILTER = 16  # samples of the fractional delay filter to either side
+_SHORTEST_PREFIX = 24  # samples, so that the filter is accurate
 _KAISER_BETA = 8.0
 _KAISER_PEAK = 427.56411572180474  # I_0(8)
 
@@ -32,7 +33,8 @@ class Ofdm:
         cyclic_prefix_s: seconds.
         time_domain: send the waveform sample by sample, through taps that hold still over a slot; the impairments then act
             on its samples. Otherwise each subcarrier is multiplied with its gain, which is the same within the prefix.
-        fft_size: samples of a symbol; the smallest power of two that leaves an eighth of the band free if None.
+        fft_size: samples of a symbol; if None the smallest power of two that leaves an eighth of the band free and gives the
+            prefix 24 samples.
         max_delay_s: longest path in the time domain, one OFDM symbol if None; longer ones are cut off.
     """
 
@@ -69,7 +71,12 @@ class Ofdm:
     @property
     def num_samples(self) -> int:
         """Samples of a symbol without its prefix."""
-        return self.fft_size or 2 ** math.ceil(math.log2(self.num_subcarriers * 8 / 7))
+        if self.fft_size is not None:
+            return self.fft_size
+        least = self.num_subcarriers * 8 / 7
+        if self.cyclic_prefix_s > 0:
+            least = max(least, _SHORTEST_PREFIX / (self.cyclic_prefix_s * self.subcarrier_spacing_hz))
+        return 2 ** math.ceil(math.log2(least))
 
     @property
     def sample_rate_hz(self) -> float:
@@ -80,6 +87,11 @@ class Ofdm:
     def prefix_samples(self) -> int:
         """Samples of the prefix, rounded."""
         return round(self.cyclic_prefix_s * self.sample_rate_hz)
+
+    @property
+    def filter_reach(self) -> int:
+        """Samples of the fractional delay filter to either side; a third of the prefix at most, which must hold it."""
+        return min(_LONGEST_FILTER, max(1, self.prefix_samples // 3))
 
     @property
     def prefix_overhead(self) -> float:
@@ -162,10 +174,10 @@ class Ofdm:
         return torch.polar(torch.ones_like(angle), angle).to(like.dtype)
 
     def taps(self, a: Tensor, tau: Tensor) -> Tensor:
-        """Taps of the paths at the sample rate, first tap at delay -16 samples.
+        """Taps of the paths at the sample rate, the first at delay -filter_reach samples: the filter's precursors.
 
-        Fractional delays are windowed sincs; within the occupied band the response differs from the exact one by less than
-        -60 dB where an eighth of the band is free. Amplitudes are those at the carrier.
+        Fractional delays are windowed sincs. The larger fft_size, the more samples they may have and the closer the response
+        within the occupied band is to the exact one; whole delays are exact. Amplitudes are those at the carrier.
 
         Args:
             a: complex [..., K, N_r, P, T]; tau: real [..., K, P] or [..., K, N_r, P], seconds.
@@ -174,19 +186,16 @@ class Ofdm:
             complex [..., K, N_r, T, L].
         """
         longest = 1 / self.subcarrier_spacing_hz if self.max_delay_s is None else self.max_delay_s
-        last = math.ceil(longest * self.sample_rate_hz) + _HALF_WIDTH
-        index = torch.arange(-_HALF_WIDTH, last + 1, device=tau.device, dtype=torch.float64)
+        reach = self.filter_reach
+        last = math.ceil(longest * self.sample_rate_hz) + reach
+        index = torch.arange(-reach, last + 1, device=tau.device, dtype=torch.float64)
         distance = index - tau.double().unsqueeze(-1) * self.sample_rate_hz
-        inside = (1 - (distance / _HALF_WIDTH).square()).clamp(min=0)
+        inside = (1 - (distance / reach).square()).clamp(min=0)
         window = torch.special.i0(_KAISER_BETA * inside.sqrt()) / _KAISER_PEAK
         kernel = torch.sinc(distance) * torch.where(inside > 0, window, 0)  # [..., (N_r,) P, L]
         if kernel.ndim < a.ndim:
             kernel = kernel.unsqueeze(-3)
         return a.transpose(-1, -2) @ kernel.to(a.dtype)
-
-
-FIRST_TAP = -_HALF_WIDTH
-"""Delay of the first tap of `Ofdm.taps`, in samples: the sinc's precursors."""
 
 
 def convolve(samples: Tensor, taps: Tensor, symbols_per_slot: int) -> Tensor:

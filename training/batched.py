@@ -44,15 +44,21 @@ class _Loss(nn.Module):
 
 
 def batched_gradients(
-    model: nn.Module, names: Sequence[str], loss: Callable[..., Tensor], batches: Sequence[Tensor]
+    model: nn.Module,
+    names: Sequence[str],
+    loss: Callable[..., Tensor],
+    batches: Sequence[Tensor],
+    copies: Sequence[Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor]:
     """Gradients of loss(model, *batch) for each device's batch.
 
     Args:
-        model: its parameters are shared by the devices.
+        model: its parameters are shared by the devices, unless `copies` says otherwise.
         names: of the parameters wanted.
         loss: loss(model, *batch) -> scalar.
         batches: tensors [K, ...], stacked over the devices.
+        copies: what the devices hold in place of the parameters `names`, [K, *shape] each, or [1, *shape] if all hold
+            the same.
 
     Returns:
         gradients: one tensor [K, *shape] per name. losses: [K].
@@ -60,14 +66,19 @@ def batched_gradients(
     Raises:
         RuntimeError: an operation of the model has no batching rule, or draws random numbers.
     """
-    parameters = dict(model.named_parameters())
-    wanted = {f"model.{name}": parameters[name].detach() for name in names}
+    shared = copies is None or len(copies[0]) == 1
+    if copies is None:
+        parameters = dict(model.named_parameters())
+        values = [parameters[name].detach() for name in names]
+    else:
+        values = [copy.squeeze(0) for copy in copies] if shared else list(copies)
+    wanted = {f"model.{name}": value for name, value in zip(names, values, strict=True)}
     shell = _Loss(model, loss)
 
     def of_one_device(values: dict[str, Tensor], *batch: Tensor) -> Any:
         return functional_call(shell, values, batch)
 
-    in_dims = (None, *([0] * len(batches)))
+    in_dims = (None if shared else 0, *([0] * len(batches)))
     with warnings.catch_warnings():  # vmap itself only warns where it has no batching rule and is slow
         warnings.filterwarnings("error", message="There is a performance drop", category=UserWarning)
         try:

@@ -7,21 +7,25 @@
     optimizer.step()
 
 Backward adds straight into row k of the memory [K, d]: p.grad is a view of it, so that no gradient is ever copied.
+Behind a noisy downlink the devices hold copies of the model with errors: within gradients_of(k) the model's parameters
+are device k's, outside they are the base station's; see `training.device_models`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from laser_wireless.channels import Ledger, ScaleState, Streams, Uplink
+from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
+from laser_wireless.channels.downlink import Downlink, DownlinkLedger, NoiselessBroadcast
 from laser_wireless.channels.ledger import raise_if_nonfinite
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
 from laser_wireless.training.checkpoint import form_of, to_device, to_plain
+from laser_wireless.training.device_models import DeviceModels
 from torch import Tensor, nn
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
@@ -37,13 +41,25 @@ class UplinkBridge:
         compressor: scheme; see `laser_wireless.compression`.
         uplink: channel; see `laser_wireless.channels`.
         seed: fixes gains, noise and the compressor's draws.
+        downlink: how the model reaches the devices; `NoiselessBroadcast` (free, no copies), `AnalogBroadcast` (memory K d
+            more), `DigitalBroadcast` (d more). The initial model is known to all. After the optimiser's step the base
+            station broadcasts when the next round's first gradient is asked for.
 
     Attributes:
         round: rounds exchanged so far.
         memory: float32 or float64 [K, d], between rounds what each device still owes.
     """
 
-    def __init__(self, model: nn.Module, *, num_devices: int, compressor: Compressor, uplink: Uplink, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        num_devices: int,
+        compressor: Compressor,
+        uplink: Uplink,
+        seed: int = 0,
+        downlink: Downlink | None = None,
+    ) -> None:
         if not isinstance(num_devices, int) or num_devices < 1:
             raise ValueError(f"num_devices must be an integer >= 1, got {num_devices!r}")
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -66,8 +82,12 @@ class UplinkBridge:
         self._per_device = split_parameters(self.memory, self._shapes)  # views [K, *shape]
         self._decoded = split_parameters(torch.empty(d, dtype=self._dtype, device=self._device), self._shapes)
         self._state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
-        self._scale: ScaleState | None = None
+        self._uplink_state: UplinkState | None = None
         self._flags: list[tuple[int, Tensor]] = []  # per round, devices with non-finite messages; read by check()
+        self._copies: DeviceModels | None = None
+        if downlink is not None and not isinstance(downlink, NoiselessBroadcast):
+            options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
+            self._copies = DeviceModels(downlink, self._parameters, **options)
         self._batchable = True
         self._heard: set[int] = set()
         self._broken: str | None = None
@@ -77,20 +97,24 @@ class UplinkBridge:
         """Within the context, backward accumulates into the memory of device `device_index`.
 
         Several backward passes add up, as usual. Every device must be entered once a round, in any order; one that has
-        nothing to add is entered without a backward pass. Leave optimizer.zero_grad() out of the context: with
+        nothing to add is entered without a backward pass. Behind a noisy downlink the parameters are those that the device
+        holds: forward and backward pass both belong inside. Leave optimizer.zero_grad() out of the context: with
         set_to_none=False it would wipe the device's error memory.
 
         Raises:
             ValueError: no such device.
             RuntimeError: the device was entered before in this round.
         """
+        if self._copies is not None:
+            self._copies.listen(self.round)
         self._enter(device_index)
         kept = [p.grad for p in self._parameters]
         views = [view[device_index] for view in self._per_device]
         for p, view in zip(self._parameters, views, strict=True):
             p.grad = view if p.dtype == self._dtype else None
         try:
-            yield
+            with self._model_of(device_index):
+                yield
             for p, view in zip(self._parameters, views, strict=True):
                 if p.grad is not None and p.grad is not view:  # another dtype, or replaced by zero_grad or a sparse sum
                     if p.dtype == self._dtype:
@@ -129,8 +153,9 @@ class UplinkBridge:
                     f"got {list(batch.shape)}"
                 )
         if self.batches_devices:
+            copies = None if self._copies is None else self._copies.stacked(self.round)
             try:
-                gradients, batched_losses = batched_gradients(self.model, self._names, loss, batches)
+                gradients, batched_losses = batched_gradients(self.model, self._names, loss, batches, copies)
             except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
                 self._batchable = False
             else:
@@ -151,6 +176,11 @@ class UplinkBridge:
     def batches_devices(self) -> bool:
         """Whether `backward` takes the batched path."""
         return self._batchable and self.memory.numel() <= _LARGEST_BATCHED and can_batch(self.model)
+
+    @property
+    def downlink_ledger(self) -> DownlinkLedger | None:
+        """Account of the last broadcast; None before the first, and without errors on the downlink."""
+        return None if self._copies is None else self._copies.ledger
 
     @torch.no_grad()
     def exchange(self) -> Ledger:
@@ -175,7 +205,7 @@ class UplinkBridge:
             message.layout,
             round=self.round,
             streams=self.streams,
-            state=self._scale,
+            state=self._uplink_state,
             share_as=message.share_as,
         )
         settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round)
@@ -188,21 +218,23 @@ class UplinkBridge:
         )
         for p, gradient in zip(self._parameters, decoded, strict=True):
             p.grad = gradient.to(p.dtype)
-        self._scale = reception.state
+        self._uplink_state = reception.state
         self._flags.append((self.round, reception.ledger.nonfinite))
         self._heard.clear()
         self.round += 1
         return reception.ledger
 
     def check(self) -> None:
-        """Raise FloatingPointError if any round since the last check was void; reads one flag."""
+        """Raise FloatingPointError if any round or broadcast since the last check was void; reads a flag of each kind."""
+        if self._copies is not None:
+            self._copies.check()
         if self._flags and torch.stack([nonfinite for _, nonfinite in self._flags]).any():
             for round, nonfinite in self._flags:
                 raise_if_nonfinite(nonfinite, round)
         self._flags.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes: memory, compressor's state, round, common scale. Tensors are views, not copies.
+        """All that changes: memory, compressor's state, round, common scale, devices' models. Tensors are views, not copies.
 
         Raises:
             FloatingPointError: a round was void, so that no checkpoint of a broken run replaces a sound one.
@@ -213,7 +245,8 @@ class UplinkBridge:
             "seed": self.streams.seed,
             "memory": self.memory,
             "compressor": to_plain(self._state),
-            "scale": None if self._scale is None else self._scale._asdict(),
+            "uplink": None if self._uplink_state is None else self._uplink_state.to_plain(),
+            "downlink": None if self._copies is None else self._copies.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -222,7 +255,7 @@ class UplinkBridge:
         Raises:
             ValueError: the state is of another model, seed or number of devices.
         """
-        missing = {"round", "seed", "memory", "compressor", "scale"} - set(state)
+        missing = {"round", "seed", "memory", "compressor", "uplink"} - set(state)
         if missing:
             raise ValueError(f"state lacks {sorted(missing)}; was it written by UplinkBridge.state_dict()?")
         if state["memory"].shape != self.memory.shape:
@@ -240,13 +273,28 @@ class UplinkBridge:
             raise ValueError(
                 f"state is of another model or compressor; build the bridge with the same model and {self.compressor}"
             )
+        copies = state.get("downlink")
+        if (copies is None) != (self._copies is None):
+            raise ValueError(
+                f"state is of a run {'without' if copies is None else 'with'} errors on the downlink, this bridge is not; "
+                "build it with the same downlink"
+            )
+        if self._copies is not None and copies is not None:
+            self._copies.load_state_dict(copies, self._device)
         self.round = state["round"]
         self.memory.copy_(state["memory"])
         self._state = type(self._state)(**to_device(state["compressor"], self._device))
-        self._scale = None if state["scale"] is None else ScaleState(**to_device(state["scale"], self._device))
+        kept = state["uplink"]
+        self._uplink_state = None if kept is None else UplinkState.from_plain(to_device(kept, self._device))
         self._flags.clear()
         self._broken = None
         self._heard.clear()
+
+    def _model_of(self, device_index: int) -> AbstractContextManager[None]:
+        """Context in which the model's parameters are those that the device holds."""
+        if self._copies is None:
+            return nullcontext()
+        return self._copies.in_place_of_parameters(device_index, self.round)
 
     def _enter(self, device_index: int) -> None:
         if not 0 <= device_index < self.num_devices:

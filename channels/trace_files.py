@@ -74,10 +74,10 @@ def _reader(path: Path) -> tuple[Callable[[], list[str]], Callable[[str], np.nda
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether the signature stands at byte 0 or, after MATLAB's header, at byte 512."""
+    """Whether a .mat file is one of version 7.3, by its header, or plain HDF5."""
     with path.open("rb") as file:
-        head = file.read(520)
-    return head.startswith(_HDF5_SIGNATURE) or head[512:] == _HDF5_SIGNATURE
+        head = file.read(16)
+    return head.startswith((b"MATLAB 7.3", _HDF5_SIGNATURE))
 
 
 def _npz(path: Path, key: str | None) -> Any:

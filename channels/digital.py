@@ -15,7 +15,8 @@ from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.link_rate import Capacity, Link
 from laser_wireless.channels.quantisation import Quantised, Quantiser, StochasticQuantiser
-from laser_wireless.channels.round_start import Budget, RoundStart, check_options, start_round
+from laser_wireless.channels.reception import UplinkState
+from laser_wireless.channels.round_start import Budget, LinkGain, RoundStart, check_options, start_round
 from laser_wireless.channels.segments import Grid, Segments, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
@@ -44,7 +45,7 @@ class DigitalReception(NamedTuple):
     delivered: Tensor
     segments: Segments
     noise_variance: Tensor | None
-    state: dict[str, Tensor] | None
+    state: UplinkState | None
     decoded: Tensor
     bits: Tensor
     lost: Tensor
@@ -68,7 +69,9 @@ class DigitalUplink:
     Args:
         energy_budget: P, energy per device and round; as for `AnalogUplink`.
         noise_variance: sigma^2 per REAL symbol, >= 0; a number or a tensor over the leading axes.
-        fading: model of the gains, one per device and round; see `channels.fading`.
+        fading: model of the small-scale gains, one per device, antenna and round; see `channels.fading`.
+        link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
+        num_rx_antennas: N_r; the receiver knows the gains and adds up their powers (maximum ratio combining).
         link: code of a device's link: `Capacity`, `FiniteBlocklength`, `LdpcLink` or your own; see `channels.link_rate`.
         quantiser: `StochasticQuantiser` (unbiased) or `SparseQuantiser` (for error feedback) or your own.
         num_channel_uses: N, complex, of all devices together; ceil(S / 2) if None, as many as uncoded superposition takes.
@@ -83,6 +86,8 @@ class DigitalUplink:
     energy_budget: Budget
     noise_variance: float | Tensor = 1.0
     fading: Fading | FadingProcess = field(default_factory=NoFading)
+    link_gain: LinkGain | None = None
+    num_rx_antennas: int = 1
     link: Link = field(default_factory=Capacity)
     quantiser: Quantiser = field(default_factory=StochasticQuantiser)
     num_channel_uses: int | None = None
@@ -96,7 +101,10 @@ class DigitalUplink:
             noise_variance=self.noise_variance,
             fading=self.fading,
             bandwidth_hz=self.bandwidth_hz,
+            link_gain=self.link_gain,
         )
+        if not isinstance(self.num_rx_antennas, int) or self.num_rx_antennas < 1:
+            raise ValueError(f"num_rx_antennas must be an integer >= 1, got {self.num_rx_antennas!r}")
         if self.num_channel_uses is not None and not (isinstance(self.num_channel_uses, int) and self.num_channel_uses > 0):
             raise ValueError(f"num_channel_uses must be an integer >= 1 or None, got {self.num_channel_uses!r}")
         if self.fixed_rate is not None and not 0 < self.fixed_rate < float("inf"):
@@ -117,7 +125,7 @@ class DigitalUplink:
         round: int,
         streams: Streams,
         air: Air = _LOCAL,
-        state: dict[str, Tensor] | None = None,
+        state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
     ) -> DigitalReception:
@@ -131,7 +139,8 @@ class DigitalUplink:
             air: adds up over the devices; here in the server's computer.
             state: `DigitalReception.state` of the last round, for a fading process.
             share_as: not used: a device's energy is not split over blocks.
-            gains: real or complex [..., K, 1], drawn elsewhere; otherwise drawn once and shared by all leading axes.
+            gains: real or complex [..., K, 1], or [..., K, N_r, 1] with several antennas, drawn elsewhere; otherwise drawn
+                once and shared by all leading axes.
 
         Raises:
             TypeError: symbols that are not float32 or float64.
@@ -150,6 +159,8 @@ class DigitalUplink:
             air=air,
             state=state,
             gains=gains,
+            link_gain=self.link_gain,
+            num_rx_antennas=self.num_rx_antennas,
         )
         own_uses = self._own_uses(symbols, air)
         snr = self._snr(start, own_uses)
@@ -166,7 +177,7 @@ class DigitalUplink:
             decoded = decoded + torch.where(arrived, symbols - symbols.detach(), 0)
         count = air.sum(arrived.to(symbols.dtype), dim=-2)
         estimate = (air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2)
-        on_air, received = _mean_in_blocks(sent, layout), _mean_in_blocks(arrived, layout)
+        received = _mean_in_blocks(arrived, layout)
         bits = quantised.bits * start.valid
         heard = 1 - (count == 0).double().mean(-1).squeeze(-1)
         return DigitalReception(

@@ -1,8 +1,9 @@
 """Majority vote by frequency-shift keying: no channel knowledge at either end, no phase, no common amplitude.
 
-Each entry has two tones, one complex channel use each. Device k puts energy E_k = P_k / S on the tone of its sign, at a random
-phase; the receiver compares the energies E+ and E- of the tones. Sahin, Everette, Hoque, "Distributed learning over a wireless
-network with FSK-based majority vote", arXiv:2111.01850. A complex channel use has noise CN(0, 2 sigma^2).
+Each entry has two tones, one complex channel use each. Device k puts energy E_k = P_k / S on the tone of its sign, at a
+random phase; the receiver compares the energies E+ and E- of the tones. A complex channel use has noise CN(0, 2 sigma^2).
+Reference: Sahin, Everette, Hoque, "Distributed learning over a wireless network with FSK-based majority vote",
+arXiv:2111.01850.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Literal, NamedTuple
 import torch
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.round_start import Budget, RoundStart, check_options, start_round
+from laser_wireless.channels.reception import UplinkState
+from laser_wireless.channels.round_start import Budget, LinkGain, RoundStart, check_options, start_round
 from laser_wireless.channels.segments import Grid, Segments, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
@@ -39,7 +41,7 @@ class VoteReception(NamedTuple):
     delivered: Tensor
     segments: Segments
     noise_variance: None
-    state: dict[str, Tensor] | None
+    state: UplinkState | None
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
         """The symbols of the devices that voted: a vote settles them whoever wins, and their size is gone."""
@@ -63,6 +65,7 @@ class FskMajorityVote:
         energy_budget: P, energy per device and round; as for `AnalogUplink`.
         noise_variance: sigma^2 per REAL symbol, >= 0; a number or a tensor over the leading axes.
         fading: model of the gains; only their size matters. Nobody knows them.
+        link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
         abstain_below: a device abstains on entries smaller than this share of its message's root mean square
             (the paper's absentee votes); 0 votes on all but zeros.
         coherence: the gain is constant over the "round" or drawn for each "symbol"; phases are random for each symbol in
@@ -73,6 +76,7 @@ class FskMajorityVote:
     energy_budget: Budget
     noise_variance: float | Tensor = 1.0
     fading: Fading | FadingProcess = field(default_factory=NoFading)
+    link_gain: LinkGain | None = None
     abstain_below: float = 0.0
     coherence: Literal["round", "symbol"] = "round"
     bandwidth_hz: float | None = None
@@ -83,6 +87,7 @@ class FskMajorityVote:
             noise_variance=self.noise_variance,
             fading=self.fading,
             bandwidth_hz=self.bandwidth_hz,
+            link_gain=self.link_gain,
         )
         if not 0 <= self.abstain_below < math.inf:
             raise ValueError(
@@ -100,7 +105,7 @@ class FskMajorityVote:
         round: int,
         streams: Streams,
         air: Air = _LOCAL,
-        state: dict[str, Tensor] | None = None,
+        state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
     ) -> VoteReception:
@@ -135,6 +140,7 @@ class FskMajorityVote:
             air=air,
             state=state,
             gains=gains,
+            link_gain=self.link_gain,
         )
         votes = self._votes(symbols, start)
         generator = streams.generator("phases", round, symbols.device)

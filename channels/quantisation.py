@@ -39,9 +39,7 @@ class Quantised(NamedTuple):
 class Quantiser(Protocol):
     """Turns messages into bits and back."""
 
-    def __call__(
-        self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator
-    ) -> Quantised:
+    def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message.
 
         Args:
@@ -76,7 +74,8 @@ class StochasticQuantiser:
     `Quantised.variance` puts 1/6 for f (1 - f) and the decoded values' mean square for u^2.
 
     Args:
-        per: one scale for each "block" of the message, or for the whole "message". Blocks share the bits by their sizes.
+        per: one scale for each "block" of the message, or for the whole "message". Blocks share the bits by their sizes,
+            each its scale first where bits are enough for every entry.
         scale_bits: of a scale, 8 of them for its exponent; rounded up, so that no entry exceeds it.
         least_bits: of an entry that is sent.
         max_bits: of an entry; more are not used, so that an error of c 2^-max_bits remains at any energy.
@@ -90,11 +89,9 @@ class StochasticQuantiser:
     def __post_init__(self) -> None:
         _check(self.per, self.scale_bits, self.max_bits, least=self.least_bits)
 
-    def __call__(
-        self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator
-    ) -> Quantised:
+    def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
-        return _by_blocks(self._block, self.per, symbols, layout, bits, generator)
+        return _by_blocks(self._block, self.per, symbols, layout, bits, generator, self.scale_bits, self.least_bits)
 
     def _block(self, u: Tensor, allowance: Tensor, generator: torch.Generator) -> _Block:
         size = u.shape[-1]
@@ -136,7 +133,7 @@ class SparseQuantiser:
 
     Args:
         per: one scale and one choice of entries for each "block" of the message, or for the whole "message". Blocks share
-            the bits by their sizes.
+            the bits as with `StochasticQuantiser`.
         scale_bits: of a scale, 8 of them for its exponent; one more bit per block tells signs of all entries from signs
             of some.
         max_bits: of an entry.
@@ -149,11 +146,9 @@ class SparseQuantiser:
     def __post_init__(self) -> None:
         _check(self.per, self.scale_bits, self.max_bits, least=1)
 
-    def __call__(
-        self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator
-    ) -> Quantised:
+    def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
-        return _by_blocks(self._block, self.per, symbols, layout, bits, generator)
+        return _by_blocks(self._block, self.per, symbols, layout, bits, generator, self.scale_bits + 1, 2)
 
     def _block(self, u: Tensor, allowance: Tensor, generator: torch.Generator) -> _Block:
         size = u.shape[-1]
@@ -247,19 +242,28 @@ def _by_blocks(
     layout: tuple[int, ...],
     bits: Tensor,
     generator: torch.Generator,
+    header: int,
+    least_bits: int,
 ) -> Quantised:
-    """Quantise block after block, each with its share of the bits: whole numbers that sum to the allowance."""
+    """Quantise block after block, each with its share of the bits: whole numbers that sum to the allowance.
+
+    Shares go by size; once least_bits for every entry remain beside a header for each block, headers are given out first, so
+    that small blocks are sent as well.
+    """
     bits = bits.expand(symbols.shape[:-1])
     if per == "message":
         whole = rule(symbols, bits, generator)
         spread = whole.sent.unsqueeze(-1).expand(*whole.sent.shape, len(layout))
         variance = None if whole.variance is None else whole.variance.unsqueeze(-1).expand(spread.shape)
         return Quantised(whole.values, whole.bits, spread, whole.widths, variance)
+    num_symbols = symbols.shape[-1]
+    own = torch.where(bits >= len(layout) * header + num_symbols * least_bits, header, 0)
+    shared = bits - len(layout) * own
     blocks, end, before = [], 0, torch.zeros_like(bits)
     for u in torch.split_with_sizes(symbols, list(layout), -1):
         end += u.shape[-1]
-        until = (bits * (end / symbols.shape[-1])).floor()
-        blocks.append(rule(u, until - before, generator))
+        until = (shared * (end / num_symbols)).floor()
+        blocks.append(rule(u, until - before + own, generator))
         before = until
     variances = [block.variance for block in blocks if block.variance is not None]
     return Quantised(

@@ -1,7 +1,7 @@
 """A real link: QAM and the 5G LDPC code of Sionna, with its decoding errors.
 
-Code blocks of up to block_uses complex channel uses carry k information bits, 24 of them a checksum, as n = m uses coded bits
-in symbols of 2^m-QAM of unit energy. The receiver knows the gain; what is left of it is an SNR per channel use.
+Code blocks of up to block_uses complex channel uses carry k information bits, 24 of them a checksum, as n = m uses coded
+bits in symbols of 2^m-QAM of unit energy. The receiver knows the gain; what is left of it is an SNR per channel use.
 Decoding takes about 7 s of CPU time per Mbit: for small models only. Unlike the formulas of `link_rate`, this link reads
 tensor values on the host in every round, since each format has a decoder of its own.
 """
@@ -21,7 +21,18 @@ _CHECKSUM = 24  # bits, as CRC24A
 _SHORTEST, _LONGEST = 25, 8448  # information bits of a code block
 _AT_ONCE = 256  # code blocks decoded together
 _HIGHEST_SNR = 1e7  # a demapper divides by the noise
-_MODULATIONS = ((2, 1 / 5), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (4, 1 / 2), (4, 2 / 3), (6, 2 / 3), (6, 4 / 5), (8, 3 / 4), (8, 0.85))
+_MODULATIONS = (
+    (2, 1 / 5),
+    (2, 1 / 3),
+    (2, 1 / 2),
+    (2, 2 / 3),
+    (4, 1 / 2),
+    (4, 2 / 3),
+    (6, 2 / 3),
+    (6, 4 / 5),
+    (8, 3 / 4),
+    (8, 0.85),
+)
 
 
 class Format(NamedTuple):

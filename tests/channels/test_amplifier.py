@@ -96,6 +96,7 @@ def test_clipped_gaussian_has_bussgang_gain_and_distortion(saturation_db):
     limit = 10 ** (saturation_db / 10)
     gain, distortion = stage.gaussian_gain, stage.gaussian_distortion
     tail = math.exp(-limit)
+    assert gain**2 + distortion == pytest.approx(1 - tail)
     mean_rc = 2 - tail * (limit**2 + 2 * limit + 2) + limit * tail * (limit + 1)
     mean_cc = 2 - 2 * tail * (limit + 1)
     product = after * x.conj()

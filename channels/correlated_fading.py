@@ -238,7 +238,8 @@ def _slot_and_gap(grid: Grid, round_interval_s: float | None) -> tuple[float, fl
         return 0.0, round_interval_s
     if grid.slot_s is None:
         raise ValueError(
-            f"a Doppler over {grid.num_slots} slots needs the grid's slot_s, got None; give the uplink its bandwidth_hz"
+            f"a Doppler over {grid.num_slots} slots needs the grid's slot_s, got None; give the uplink its bandwidth_hz and "
+            "a coherence of equally long slots (a number of symbols)"
         )
     if not grid.num_slots * grid.slot_s <= round_interval_s * (1 + 1e-9):
         raise ValueError(

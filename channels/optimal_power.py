@@ -34,7 +34,7 @@ class MseOptimal:
     """The least expected error that energy limits allow: strong devices align, weak ones send at full power.
 
     Given g, device k sends at a_k = min(A_k, 1 / (g K)), where A_k is what it can afford: with full power below a threshold,
-    inverting its channel above (theorem 1 of Cao, Zhu, Xu, Huang, IEEE TWC 19(11), 2020, arXiv:1906.06858). The common level
+    inverting its channel above (Cao, Zhu, Xu, Huang, IEEE TWC 19(11), 2020, doi:10.1109/TWC.2020.3012287). The common level
     x = 1 / (g K) solves sum_k nu_k A_k max(0, x - A_k) = sigma^2 N, a water-filling; the error is then
 
         sum over A_k < x of nu_k (1 - A_k / x)^2 / K^2 + sigma^2 N / (K x)^2
@@ -110,8 +110,8 @@ class RegularisedInversion:
     """Invert the channel softly: b_k = alpha_b conj(h_k) / (|h_k|^2 + regulariser), and the scale of least error.
 
     alpha_b is the largest that every device can afford, common to all. Weak devices count less, and no fade costs more
-    energy than a gain of |h|^2 = regulariser. Such is the optimum under a limit on the mean energy over many fades (Cao,
-    Zhu, Xu, Huang, arXiv:1906.06858), there with a multiplier in place of the regulariser. Biased, also without noise:
+    energy than a gain of |h|^2 = regulariser. Such is the optimum under a limit on the mean energy over many fades (see
+    `MseOptimal` for the paper), there with a multiplier in place of the regulariser. Biased, also without noise:
 
         sum_k (g a_k - 1/K)^2 nu_k + g^2 sigma^2 N,    a_k = alpha_b |h_k|^2 / (|h_k|^2 + regulariser)
 

@@ -18,6 +18,8 @@ from laser_wireless.channels.segments import Segments, root
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
+_NO_GAIN = 1e-200  # |h|^2 whose inverse would not leave room for other factors in float64
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -148,7 +150,7 @@ def _invert(
     gain = h.to(torch.complex128 if h.is_complex() else torch.float64)
     power = gain.abs().square() if gain.is_complex() else gain.square()
     has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
-    active = (power >= threshold if threshold > 0 else power > 0) & has_energy  # [..., K|1, G|1]
+    active = (power >= max(threshold, _NO_GAIN)) & has_energy  # [..., K|1, G|1]
     inverse = power.masked_fill(~active, torch.inf).reciprocal()
     foreseen = has_energy.double() / threshold if gains_are_private else inverse
     needed = segments.sum_in_blocks(norms.square() * foreseen)  # energy for unit amplitude, [..., K, B]

@@ -1,0 +1,165 @@
+"""Mean-square error of power controls: given the gains, and on average over fading laws where a closed form exists.
+
+K devices send uncorrelated messages; errors are those of the estimate of the mean of all K. Given the gains h_k,
+devices have energies P_k and messages of squared norm nu_k = ||u_k||^2, N real symbols, in one block. On average, messages
+have one norm and devices one energy, SNR = P / (N sigma^2), and errors are per symbol, relative to the variance of a
+message's symbols.
+Written apart from the rules themselves, in NumPy, so that each can check the other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, survival
+from laser_wireless.channels.fading import Fading, NoFading, Rayleigh
+from laser_wireless.channels.full_power import FullPower, OpenLoop
+from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
+from laser_wireless.channels.power_control import PowerControl, TimeVaryingPrecoding
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import exp1
+from scipy.stats import binom
+
+Array = NDArray[np.float64]
+
+
+def conditional_mse(
+    power_control: PowerControl, gains: ArrayLike, norms: ArrayLike, energy: ArrayLike, noise_energy: float
+) -> float:
+    """Expected squared error given the gains, of one block in one coherence block, one receive antenna.
+
+    Args:
+        power_control: the rule; devices have path gain 1 and the oracle's common amplitude.
+        gains: complex [K], h_k.
+        norms: [K], ||u_k|| > 0.
+        energy: [K], P_k > 0.
+        noise_energy: sigma^2 N > 0.
+
+    Returns:
+        E||estimate - mean||^2, summed over the symbols; NaN for a rule that is not known.
+    """
+    h = np.asarray(gains)
+    nu = np.asarray(norms, dtype=float) ** 2
+    most = np.abs(h) * np.sqrt(np.asarray(energy) / nu)  # amplitude with which a device can arrive
+    if isinstance(power_control, MseOptimal):
+        return _threshold_mse(most, nu, noise_energy)
+    if isinstance(power_control, FullPower) and power_control.scale == "least_error":
+        arriving = most if power_control.phase else most * np.exp(1j * np.angle(h))
+        return _least_error(arriving, nu, noise_energy)
+    if isinstance(power_control, RegularisedInversion):
+        soft = np.abs(h) ** 2 / (np.abs(h) ** 2 + power_control.regulariser)
+        return _least_error(soft * np.min(most / soft), nu, noise_energy)
+    threshold = (
+        power_control.threshold if isinstance(power_control, TimeVaryingPrecoding) else inversion_threshold(power_control)
+    )
+    if threshold is None:
+        return math.nan
+    active = np.abs(h) ** 2 >= threshold
+    if not active.any():
+        return float(nu.sum() / len(nu) ** 2)
+    if isinstance(power_control, TimeVaryingPrecoding):
+        amplitude = float(np.min(np.sqrt(threshold * np.asarray(energy) / nu)))
+    else:
+        amplitude = float(np.min(most[active]))
+    m, k = active.sum(), len(nu)
+    bias = nu[active].sum() * (1 / m - 1 / k) ** 2 + nu[~active].sum() / k**2
+    return float(bias + noise_energy / (amplitude * m) ** 2)
+
+
+def _least_error(arriving: NDArray[np.generic], nu: Array, noise_energy: float) -> float:
+    """Error at the best real scale >= 0: what was wanted less what is explained."""
+    k = len(nu)
+    wanted = max(float((np.real(arriving) * nu).sum()) / k, 0.0)
+    return float(nu.sum() / k**2 - wanted**2 / ((np.abs(arriving) ** 2 * nu).sum() + noise_energy))
+
+
+def _threshold_mse(most: Array, nu: Array, noise_energy: float) -> float:
+    """Least error over all splits of the sorted devices into those at full power and those that invert."""
+    order = np.argsort(most)
+    most, nu, k = most[order], nu[order], len(nu)
+    level = np.min((noise_energy + np.cumsum(nu * most**2)) / np.cumsum(nu * most))
+    return float((nu * np.maximum(0, 1 - most / level) ** 2).sum() / k**2 + noise_energy / (k * level) ** 2)
+
+
+def expected_mse(fading: Fading, power_control: PowerControl, num_devices: int, snr: float) -> float:
+    """Mean-square error over noise, fading and messages, one receive antenna, one independent gain per device and round.
+
+    Args:
+        fading: law of the gains.
+        power_control: the rule. Of `OpenLoop` without path loss, p0 and max_power are in units of the noise variance.
+        num_devices: K.
+        snr: linear.
+
+    Returns:
+        the error per symbol; inf where it diverges, NaN where no closed form is known.
+    """
+    if isinstance(power_control, OpenLoop):
+        snr = min(snr, power_control.p0, power_control.max_power or math.inf)
+        power_control = FullPower(phase=power_control.phase, scale=power_control.scale)
+    if isinstance(power_control, FullPower):
+        return _full_power(fading, power_control, num_devices, snr)
+    if isinstance(power_control, MseOptimal) and isinstance(fading, NoFading):
+        return _full_power(fading, FullPower(), num_devices, snr)
+    if isinstance(power_control, RegularisedInversion) and isinstance(fading, NoFading):
+        return _full_power(fading, FullPower(), num_devices, snr)
+    if isinstance(power_control, TimeVaryingPrecoding):
+        return _time_varying(fading, power_control.threshold, num_devices, snr)
+    return inversion_mse(fading, power_control, num_devices, snr)
+
+
+def _full_power(fading: Fading, power_control: FullPower, num_devices: int, snr: float) -> float:
+    """(1/K) (1 - E[S^2 / (Q + 1/SNR)] / K) with S = sum |h_k|, Q = sum |h_k|^2.
+
+    Under Rayleigh fading E[S^2 e^(-tQ)] = K (1 + (K - 1) pi/4) (1 + t)^-(K+1), and its Laplace transform over t gives
+    K (1 + (K - 1) pi/4) e^c E_{K+1}(c), c = 1/SNR. Where nobody undoes the phases, S is max(0, Re sum h_k), and by symmetry
+    E[S^2 e^(-tQ)] = (K/4) (1 + t)^-(K+1).
+    """
+    k, c = num_devices, 1 / snr
+    if isinstance(fading, NoFading):
+        return 1 / (k**2 * snr) if power_control.scale == "unit_sum" else c / (k * (k + c))
+    if not isinstance(fading, Rayleigh) or power_control.scale == "unit_sum":
+        return math.nan
+    if power_control.phase:
+        return (1 - (1 + (k - 1) * math.pi / 4) * scaled_exponential_integral(k + 1, c)) / k
+    return (1 - scaled_exponential_integral(k + 1, c) / 4) / k
+
+
+def _time_varying(fading: Fading, threshold: float, num_devices: int, snr: float) -> float:
+    """m active devices, binomial: 1 / (m^2 SNR threshold) of noise and 1/m - 1/K of bias; 1/K with none."""
+    beyond = survival(fading)
+    if beyond is None:
+        return math.nan
+    active = beyond(math.nextafter(threshold, 0.0))
+    m = np.arange(1, num_devices + 1)
+    weights = binom.pmf(m, num_devices, active)
+    heard = (weights * (1 / (snr * threshold * m**2) + 1 / m - 1 / num_devices)).sum()
+    return float(heard + binom.pmf(0, num_devices, active) / num_devices)
+
+
+def scaled_exponential_integral(order: int, x: float) -> float:
+    """e^x E_n(x) = integral over t > 0 of (1 + t)^-n e^(-x t), for n >= 1, x >= 0 (n >= 2 at x = 0); safe for large x."""
+    if x == 0:
+        return 1 / (order - 1)
+    if x < 1:  # upwards: n E_{n+1} = e^-x - x E_n, which loses no digits here
+        value = math.exp(x) * float(exp1(x))
+        for n in range(1, order):
+            value = (1 - x * value) / n
+        return value
+    return _continued_fraction(order, x)
+
+
+def _continued_fraction(order: int, x: float) -> float:
+    """e^x E_n(x) by Lentz's method on 1/(x+n - n/(x+n+2 - 2(n+1)/(x+n+4 - ...))), Abramowitz and Stegun 5.1.22."""
+    b = x + order
+    c, d = math.inf, 1 / b
+    value = d
+    for i in range(1, 500):
+        a = -i * (order - 1 + i)
+        b += 2
+        d = 1 / (a * d + b)
+        c = b + a / c
+        value *= c * d
+        if abs(c * d - 1) < 1e-16:
+            break
+    return value

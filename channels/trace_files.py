@@ -29,13 +29,12 @@ def read_array(file: str, key: str | None) -> np.ndarray:
         key: name of the array, in HDF5 with its groups ("run1/h"); None for the only one of the file.
 
     Raises:
-        FileNotFoundError: no such file.
         ImportError: an HDF5 file without h5py.
-        ValueError: another suffix, an unreadable file or a key that it does not hold.
+        ValueError: no such file, another suffix, an unreadable file or a key that it does not hold.
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"trace file {file} does not exist; give the path of an .npz, .mat or HDF5 file")
+        raise ValueError(f"trace file {file} does not exist; give the path of an .npz, .mat or HDF5 file")
     names, load = _reader(path)
     found = _guarded(path, names)
     if key is None and len(found) != 1:

@@ -50,7 +50,7 @@ class Trace:
         shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
 
     Raises:
-        FileNotFoundError, ValueError: the file, its axes or its values do not fit; it is read at construction.
+        ValueError: the file, its axes or its values do not fit; it is read at construction.
     """
 
     file: str
@@ -209,7 +209,7 @@ class PathTrace:
         shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
 
     Raises:
-        FileNotFoundError, ValueError: the file, its axes or its values do not fit; it is read at construction.
+        ValueError: the file, its axes or its values do not fit; it is read at construction.
     """
 
     file: str

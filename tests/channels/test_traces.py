@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 import torch
 from helpers.statistical import seeded
+from laser_wireless.benchmarks.assembly import BadConfiguration, build
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.channels.multipath import Multipath
 from laser_wireless.channels.segments import Grid
@@ -227,6 +228,21 @@ def test_a_trace_drives_the_uplink_and_draws_nothing(tmp_path, global_rng_untouc
     assert torch.allclose(estimate, u.mean(0), atol=0.05)
 
 
+def test_a_trace_is_built_from_plain_options(tmp_path):
+    h = complex_array(4, 2)
+    file = saved(tmp_path, g=h, re=h.real, im=h.imag)
+    for key in ("g", ["re", "im"]):
+        options = {"file": file, "axes": "time device", "key": key, "at_end": "repeat", "devices": [1, 0]}
+        trace = build({"class_path": "laser_wireless.channels.traces.Trace", "init_args": options}, "fading")
+        expected = torch.from_numpy(h[1, ::-1].copy()) / np.sqrt(np.mean(np.abs(h) ** 2))
+        torch.testing.assert_close(draw(trace, round=5).flatten(), expected)
+    with pytest.raises(BadConfiguration, match=r"fading: Trace: trace file missing\.npz does not exist"):
+        build(
+            {"class_path": "laser_wireless.channels.traces.Trace", "init_args": {"file": "missing.npz", "axes": "time"}},
+            "fading",
+        )
+
+
 def test_a_pickled_trace_carries_no_data(tmp_path):
     trace = Trace(file=saved(tmp_path, h=complex_array(500, 4)), axes="round device")
     packed = pickle.dumps(trace)
@@ -303,7 +319,7 @@ def test_gains_without_power_are_refused(tmp_path):
 
 
 def test_unusable_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing\.npz does not exist"):
+    with pytest.raises(ValueError, match=r"missing\.npz does not exist"):
         Trace(file=str(tmp_path / "missing.npz"), axes="time")
     (tmp_path / "h.txt").write_text("1 2 3")
     with pytest.raises(ValueError, match=r"h\.txt must end in \.npz, \.mat, \.h5"):

@@ -28,8 +28,8 @@ errors = []
 for round in range(NUM_ROUNDS):
     reception = uplink.aggregate(messages, (NUM_SYMBOLS,), round=round, streams=Streams(0))
     errors.append((reception.estimate - messages.mean(0)).square().mean())
-errors = torch.stack(errors)
-print(f"mean-square error per symbol over {NUM_ROUNDS} rounds: mean {errors.mean():.4f}, worst {errors.max():.4f}")
+mse = torch.stack(errors)
+print(f"mean-square error per symbol over {NUM_ROUNDS} rounds: mean {mse.mean():.4f}, worst {mse.max():.4f}")
 try:
     uplink.aggregate(messages, (NUM_SYMBOLS,), round=NUM_ROUNDS, streams=Streams(0))
 except ValueError as error:

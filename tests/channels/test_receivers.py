@@ -58,10 +58,14 @@ def test_closed_form_is_the_error_of_the_explicit_channel(receiver, rule):
     assert_mean(errors, mean=0, variance=mse)
 
 
-@pytest.mark.parametrize(("receiver", "noise"), [(MaximumRatio(), 2.0), (ZeroForcing(), 0.02), (Lmmse(), 0.02)], ids=str)
-def test_channel_with_twice_the_noise_is_noticed(receiver, noise):
+@pytest.mark.parametrize
+    ("receiver", "rule", "noise"),
+    [(MaximumRatio(), AlignedInversion(), 2.0), (ZeroForcing(), BLIND, 0.02), (Lmmse(), BLIND, 0.02)],
+    ids=str,
+)
+def test_channel_with_twice_the_noise_is_noticed(receiver, rule, noise):
     """Where noise is most of the error: cross terms for the one, shrinking for the other would hide it."""
-    errors, mse = explicit(receiver, BLIND, noise=noise, excess=2.0)
+    errors, mse = explicit(receiver, rule, noise=noise, excess=2.0)
     with pytest.raises(AssertionError, match="expected"):
         assert_mean(errors.square(), mean=mse, variance=2 * mse**2)
 

@@ -4,8 +4,10 @@ A component is written as a word (`Rayleigh`, `laser`, `my_module.my_fading`) or
 
     compressor: {class_path: LowRank, init_args: {rank: 4}}
 
-and as options `--compressor LowRank --compressor.rank 4`. Both become one nested plain value, a *spec*, which is what a
-run records of itself. Classes are checked and converted by their annotations; a function is taken as it is.
+and as options `--compressor LowRank --compressor.rank 4`. Several in a row are a list of them; options reach one by its
+place, `--uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.smoothness 2`. Both become one nested plain value, a
+*spec*, which is what a run records of itself. Classes are checked and converted by their annotations; a function is taken as
+it is.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ class BadConfiguration(ValueError):
 def component(value: Any, place: str) -> Any:
     """Bring a component into its plain form {"class_path": import path, "init_args": {...}}.
 
-    Numbers and lists (an energy budget, say) stay as they are.
+    Numbers (an energy budget, say) stay as they are; in a list each entry is brought into its form.
 
     Raises:
         BadConfiguration: a word that is not known, or a mapping of another form.
     """
     if isinstance(value, str):
         return _word(value, place)
+    if isinstance(value, list):
+        return [component(entry, f"{place}[{i}]") for i, entry in enumerate(value)]
     if not isinstance(value, dict):
         return value
     if set(value) - {"class_path", "init_args"} or not isinstance(value.get("class_path"), str):
@@ -55,9 +59,17 @@ def override(spec: Spec, path: Sequence[str], value: Any) -> None:
     """Set one option, such as ["uplink", "fading", "k_factor"], in a nested spec; a new class drops the old arguments."""
     where = spec
     for depth, name in enumerate(path[:-1]):
-        inner = where.get(name)
+        inner = where[name] if name in where else None
+        place = ".".join(path[: depth + 1])
+        if isinstance(inner, list) and all(isinstance(entry, dict) for entry in inner):
+            where = {str(i): entry for i, entry in enumerate(inner)}
+            if path[depth + 1] not in where or depth + 2 == len(path):
+                raise BadConfiguration(
+                    f"--{'.'.join(path)}: {place} is a list of {len(inner)}; name one by its place and argument, for example "
+                    f"--{place}.0.ARGUMENT"
+                )
+            continue
         if inner is None or not isinstance(inner, dict):
-            place = ".".join(path[: depth + 1])
             raise BadConfiguration(f"--{'.'.join(path)}: say first which {name}, for example --{place} {_examples(name)[0]}")
         where = inner["init_args"] if "class_path" in inner else inner
     name = path[-1]
@@ -70,6 +82,8 @@ def build(spec: Any, place: str) -> Any:
     Raises:
         BadConfiguration: an unknown or misspelt argument, a value of the wrong type, or one that the class refuses.
     """
+    if isinstance(spec, list):
+        return [build(entry, f"{place}[{i}]") for i, entry in enumerate(spec)]
     if not isinstance(spec, dict):
         return spec
     target = resolve(spec["class_path"], place)
@@ -93,9 +107,13 @@ def assemble(target: Callable[..., Any], arguments: Spec, place: str, prefix: st
     inner = {
         name: build(entry, f"{prefix}{name}")
         for name, entry in arguments.items()
-        if name in COMPONENTS and isinstance(entry, dict)
+        if name in COMPONENTS and (isinstance(entry, dict) or _holds_components(entry))
     }
     return call(target, {name: entry for name, entry in arguments.items() if name not in inner}, place, inner)
+
+
+def _holds_components(entry: Any) -> bool:
+    return isinstance(entry, list) and any(isinstance(part, dict) for part in entry)
 
 
 def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> Any:

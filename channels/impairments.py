@@ -25,7 +25,8 @@ class Radio:
 
     Args:
         mean_power: float64, broadcastable to [..., K, 1]: at a transmitter the energy budget over the number of samples,
-            that is the allowed mean of |x|^2; at the receiver [..., 1, 1], the expected mean of |y|^2. 0 is a silent device.
+            that is the allowed mean of |x|^2; at the receiver [..., 1, 1], the mean of |y|^2 over samples and antennas, as
+            a gain control measures it before each stage. 0 is a silent device.
         sample_rate_hz: samples per second, None where no time is known; stages that need it then raise a ValueError.
         first_sample: index within the round of the first sample at hand; a long message may come in chunks.
         round: 0, 1, ...

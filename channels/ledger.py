@@ -1,7 +1,8 @@
 """The ledger: what a round cost, kept as tensors on the device until somebody reads it.
 
 Energies are in units in which the receiver's noise has variance sigma^2 per real symbol; peak power and PAPR are those
-of real symbols (in-phase and quadrature counted apart), so that they follow from the message alone.
+of real symbols (in-phase and quadrature counted apart, before a precoder turns their phase), so that they follow from the
+message alone; on the sample path, those of the samples' real and imaginary parts.
 """
 
 from __future__ import annotations

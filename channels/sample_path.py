@@ -9,6 +9,7 @@ the user's own. Without any of them both give the same estimate, up to rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -92,9 +93,8 @@ def through_samples(x: Tensor, medium: Medium, num_symbols: int, *, round: int, 
     pairs = torch.view_as_real(heard.contiguous()).flatten(-2).detach()
     noise = receiver_noise(pairs, medium.noise_variance.unsqueeze(-1), generator=streams.generator("noise", round, x.device))
     heard = heard + torch.view_as_complex(noise.unflatten(-1, (-1, 2)))
-    expected = _expected_power(medium, allowed, air)
-    radio = Radio(mean_power=expected, sample_rate_hz=rate, round=round)
-    heard = _stages(heard, medium.front_end, radio, "front end", streams)
+    radio = Radio(mean_power=allowed, sample_rate_hz=rate, round=round)
+    heard = _stages(heard, medium.front_end, radio, "front end", streams, gain_control=True)
 
     if waveform is not None:
         symbols = heard.unflatten(-1, (-1, waveform.num_samples + waveform.prefix_samples))
@@ -105,13 +105,19 @@ def through_samples(x: Tensor, medium: Medium, num_symbols: int, *, round: int, 
     return Arrival(estimate, spent, peak, sent.shape[-1])
 
 
-def _stages(x: Tensor, stages: Sequence[Impairment], radio: Radio, name: str, streams: Streams) -> Tensor:
+def _stages(
+    x: Tensor, stages: Sequence[Impairment], radio: Radio, name: str, streams: Streams, *, gain_control: bool = False
+) -> Tensor:
+    """Pass samples through stages; a receiver's gain control knows the mean power of what stands before each of them."""
     for place, stage in enumerate(stages):
+        if gain_control:
+            power = torch.view_as_real(x.detach()).double().square().sum(-1).mean((-1, -2), keepdim=True)
+            radio = replace(radio, mean_power=power)
         changed = stage(x, radio, generators=generators_of(streams, f"{name} {place}", radio, x.device))
         if not isinstance(changed, Tensor) or changed.shape != x.shape or changed.dtype != x.dtype:
             found = f"{changed.dtype} {list(changed.shape)}" if isinstance(changed, Tensor) else type(changed).__name__
             raise ValueError(
-                f"{name} {place} ({stage}) must return samples like its own, {x.dtype} {list(x.shape)}, got {found}"
+                f"{name} {place} ({stage}) must return samples like those given, {x.dtype} {list(x.shape)}, got {found}"
             )
         x = changed
     return x
@@ -170,11 +176,6 @@ def _through(channel: Channel, x: Tensor, medium: Medium, round: int, streams: S
             f"got {found}"
         )
     return y
-
-
-def _expected_power(medium: Medium, allowed: Tensor, air: Air) -> Tensor:
-    """Mean of |y|^2 [..., 1, 1] if all devices send with their whole budget over gains of mean power 1."""
-    return air.sum(allowed, dim=-2) + 2 * medium.noise_variance[..., None, None]
 
 
 def _combine(heard: Tensor, medium: Medium, num_symbols: int) -> Tensor:

@@ -94,8 +94,9 @@ class GaussMarkov:
             given = torch.tensor([self.correlation, slot], dtype=torch.float64, device=device)
             return given[0].view(1, 1, 1, 1), given[1].view(1, 1, 1, 1)
         slot_s, gap_s = _slot_and_gap(grid, self.round_interval_s)
-        turns = 2 * math.pi * _per_device(self.doppler_hz, num_devices, device).view(-1, 1, 1, 1)
-        return torch.special.bessel_j0(turns * gap_s), torch.special.bessel_j0(turns * slot_s)
+        turns = 2 * math.pi * _per_device(self.doppler_hz, num_devices, torch.device("cpu")).view(-1, 1, 1, 1)
+        between, within = torch.special.bessel_j0(turns * gap_s), torch.special.bessel_j0(turns * slot_s)
+        return between.to(device), within.to(device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,11 +37,11 @@ class DigitalBroadcast:
 
     The difference of the model from the devices' common copy is rounded stochastically (without bias) to 2^q levels
     between -m_b and m_b, m_b its largest magnitude in the block: |error| <= 2 m_b / (2^q - 1) and its variance is at most
-    the square of half of that. What is lost stays in the difference of the next round (error feedback: sec. III of
-    arXiv:2008.11141). q is the largest number of bits per parameter, from 2 to `bits`, for which
+    the square of half of that. What is lost stays in the difference of the next round (error feedback). q is the largest
+    number of bits per parameter, from 2 to `bits`, for which
     q d + 32 B <= n/2 log2(1 + min_k |h_k|^2 P / (n sigma^2)); if not even 2 bits fit, nothing is sent in the round.
-    Of P only what the worst device needs is spent. The base station knows the gains. All devices hold the same model
-    (memory: d numbers, 3 d while it runs). Rounding is not differentiable: gradients do not pass.
+    Of P only what the worst device needs is spent. The base station knows the gains. All devices hold the same model.
+    Rounding is not differentiable: gradients do not pass. Memory: a few times d numbers, d after.
 
     Args:
         energy_budget: P of the base station per round over its n symbols, a number or a function of the round.

@@ -160,11 +160,12 @@ class NoiselessBroadcast:
 class AnalogBroadcast:
     """Uncoded broadcast of the model: theta_k = theta + n_k / (a_b h_k), noise N(0, sigma^2 / (a_b^2 |h_k|^2)).
 
-    sum_b a_b^2 ||theta_b||^2 <= P always. The model itself is sent, not its change, as in sec. IV of arXiv:2008.11141:
-    noise does not add up over the rounds, but it does not vanish with the steps either, and training ends at a floor
-    proportional to sigma^2 / P. A device with |h_k|^2 below the threshold keeps its old model. A block of zeros is silent
-    and arrives exactly, since its amplitude is known. Each device knows its own gain; the base station needs none.
-    Differentiable with respect to the values. Memory: 2 K d numbers while it runs, K d after.
+    sum_b a_b^2 ||theta_b||^2 <= P always. The model itself is sent, not its change, as in arXiv:2008.11141: noise does not
+    add up over the rounds, but it does not vanish with the steps either, and training ends at a floor proportional to
+    sigma^2 / P; an energy that grows over the rounds lowers it (Wei, Shen, arXiv:2101.02198). A device with |h_k|^2 below
+    the threshold keeps its old model. A block of zeros is silent and arrives exactly, since its amplitude is known. Each
+    device knows its own gain; the base station needs none. Differentiable with respect to the values.
+    Memory: 2 K d numbers while it runs, K d after.
 
     Args:
         energy_budget: P of the base station per round over its d symbols, a number or a function of the round.
@@ -300,3 +301,5 @@ def check_values(values: Tensor, layout: tuple[int, ...], num_devices: int, held
         raise ValueError(
             f"held must be [1, d] or [num_devices, d] = {[num_devices, len(values)]}, got shape {list(held.shape)}"
         )
+    if held.dtype != values.dtype:
+        raise TypeError(f"held must be {values.dtype}, as the values are, got {held.dtype}")

@@ -79,10 +79,10 @@ class TensorFlowFading:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorFlowChannel:
-    """A whole channel as a TensorFlow function: everything from the transmitted symbols to the received ones.
+    """A whole channel as a TensorFlow function, from what the devices send to what the antennas hear, before noise.
 
-        def my_channel(x, seed, *parameters):    # x [num_devices, n] -> y [num_rx_antennas, n]
-            return tf.reduce_sum(x, axis=0, keepdims=True)
+        def my_channel(x, seed, *parameters):    # x [..., num_devices, n] -> y [..., num_rx_antennas, n]
+            return tf.reduce_sum(x, axis=-2, keepdims=True)
 
     `seed` is an int32 tensor [2] for tf.random.stateless_*. Gradients flow to x and to `parameters`, of first order only;
     tf.Variables are used as they are, without gradients. What TensorFlow returns shares memory with y, and x with what

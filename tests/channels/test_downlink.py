@@ -126,6 +126,8 @@ def test_noise_is_independent_over_devices_rounds_and_seeds():
         for other in rows[i + 1 :]:
             assert_mean(one * other, mean=0, variance=1, num_comparisons=105)
     assert_standard_normal(rows[:, :50])
+    with pytest.raises(AssertionError, match="expected 0"):  # a tenth of the noise in common would be noticed
+        assert_mean(rows[0] * (rows[1] + 0.2 * rows[0]), mean=0, variance=1, num_comparisons=105)
 
 
 @every
@@ -393,6 +395,11 @@ def test_models_of_another_form_are_refused(downlink):
         send(downlink, layout=(600, 40, 1499))
     with pytest.raises(ValueError, match=r"or \[num_devices, d\] = \[5, 2140\], got shape \[4, 2140\]"):
         send(downlink, held=torch.zeros(4, SIZE))
+
+
+def test_held_models_of_another_precision_are_refused():
+    with pytest.raises(TypeError, match=r"held must be torch\.float32, as the values are, got torch\.float64"):
+        send(BROADCASTS[0], held=torch.zeros(1, SIZE).double())
 
 
 def test_digital_broadcast_to_devices_that_differ_is_refused():

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import types
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 
 @pytest.fixture(scope="module")
 def tf():
-    pytest.importorskip("tensorflow", reason="extra tensorflow")
+    if find_spec("tensorflow") is None:
+        pytest.importorskip("tensorflow", reason="extra tensorflow")
     return tensorflow_stage._tensorflow()
 
 
@@ -236,6 +238,17 @@ def test_uplink_fades_by_a_tensorflow_function(tf):
     expected = AnalogUplink(fading=given, **options).aggregate(u, (24,), round=2, streams=Streams(7))
     assert torch.equal(found.estimate, expected.estimate)
     assert found.ledger.known_gains == 4
+
+
+def test_uplink_sends_through_a_tensorflow_channel(tf):
+    """Superposition alone, without noise, gives the mean of the messages; its gradient is that of the mean."""
+    channel = TensorFlowChannel(function=lambda x, seed: tf.reduce_sum(x, axis=-2, keepdims=True))
+    uplink = AnalogUplink(energy_budget=50.0, noise_variance=0.0, channel=channel)
+    u = randn(4, 21, dtype=torch.float64).requires_grad_()
+    estimate = uplink.aggregate(u, (11, 10), round=0, streams=Streams(0)).estimate
+    torch.testing.assert_close(estimate, u.mean(0), rtol=1e-10, atol=1e-10)
+    (gradient,) = torch.autograd.grad(estimate.square().sum(), u)
+    torch.testing.assert_close(gradient, 2 * u.mean(0).expand(4, -1) / 4, rtol=1e-8, atol=1e-8)
 
 
 def test_leading_axes_go_through(tf):

@@ -153,7 +153,9 @@ class NoiselessBroadcast:
     ) -> Delivery:
         """Return a view of the values."""
         check_values(values, layout, num_devices, held)
-        return Delivery(values.unsqueeze(0), None, torch.zeros(1, len(layout), dtype=torch.float64), {})
+        return Delivery(
+            values.unsqueeze(0), None, torch.zeros(1, len(layout), dtype=torch.float64, device=values.device), {}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

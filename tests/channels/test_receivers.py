@@ -58,7 +58,7 @@ def test_closed_form_is_the_error_of_the_explicit_channel(receiver, rule):
     assert_mean(errors, mean=0, variance=mse)
 
 
-@pytest.mark.parametrize
+@pytest.mark.parametrize(
     ("receiver", "rule", "noise"),
     [(MaximumRatio(), AlignedInversion(), 2.0), (ZeroForcing(), BLIND, 0.02), (Lmmse(), BLIND, 0.02)],
     ids=str,

@@ -5,8 +5,13 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from helpers.transceivers import RULES, Instance, agreement, one_segment, random_instance, settle
 from helpers.uplinks import FADINGS, deep_fades, name_of, random_message
 from laser_wireless.channels import AlignedInversion, AnalogUplink, NoFading, Rayleigh, Streams, TruncatedInversion
+from laser_wireless.channels.full_power import FullPower, OpenLoop
+from laser_wireless.channels.peak_limit import PeakLimited
+from laser_wireless.channels.power_control import TimeVaryingPrecoding
+from laser_wireless.channels.segments import Grid, Segments
 
 LAYOUT = (3, 5)
 
@@ -117,3 +122,158 @@ def test_outage_of_a_symbol_leaves_the_others_alone():
 def test_impossible_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match="threshold"):
         TruncatedInversion(threshold=threshold)
+
+
+def test_time_varying_precoding_aligns_those_who_are_heard():
+    instance = random_instance(300, 5)
+    transceiver = settle(TimeVaryingPrecoding(threshold=0.4), instance)
+    assert torch.equal(transceiver.active, instance.h.abs().square() >= 0.4)
+    share = transceiver.active.double() / transceiver.active.sum(1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(transceiver.scale * instance.h * transceiver.precoder, share.to(torch.complex128))
+
+
+def test_time_varying_precoding_is_deaf_to_the_others_gains():
+    instance = random_instance(50, 4)
+    h = instance.h.clone()
+    h[:, 1:] *= 3 / h[:, 1:].abs()
+    transceivers = [
+        settle(rule, instance._replace(h=g))
+        for rule in (TimeVaryingPrecoding(threshold=0.1), TruncatedInversion(threshold=0.1))
+        for g in (h, h * torch.tensor([[1.0], [2.0], [1.0], [0.5]]))
+    ]
+    own = [transceiver.precoder[:, 0] for transceiver in transceivers]
+    assert torch.equal(own[0], own[1])
+    assert not torch.equal(own[2], own[3])
+
+
+def test_time_varying_precoding_is_never_louder_than_truncated_inversion():
+    instance = random_instance(300, 5)
+    careful = settle(TimeVaryingPrecoding(threshold=0.4), instance).precoder.abs()
+    assert (careful <= settle(TruncatedInversion(threshold=0.4), instance).precoder.abs() * (1 + 1e-12)).all()
+
+
+def test_time_varying_precoding_without_fading_is_aligned_inversion():
+    u = random_message(4, LAYOUT)
+    aligned = plan_of(AlignedInversion(), NoFading(), u).transceiver
+    precoded = plan_of(TimeVaryingPrecoding(threshold=1.0), NoFading(), u).transceiver
+    assert all(torch.equal(one, other) for one, other in zip(aligned, precoded, strict=True))
+
+
+@pytest.mark.parametrize("rule", [FullPower(), FullPower(phase=False), FullPower(scale="unit_sum")], ids=str)
+def test_full_power_spends_all_the_energy_of_everybody(rule):
+    instance = random_instance(100, 4)
+    spent = (settle(rule, instance).precoder.abs() * instance.norms).square()
+    torch.testing.assert_close(spent, instance.energy, rtol=1e-12, atol=0)
+
+
+def test_full_power_without_phase_knows_nothing_of_the_channel():
+    one, other = random_instance(20, 4, seed=1), random_instance(20, 4, seed=2)
+    blind, seeing = (settle(FullPower(phase=phase), one._replace(h=other.h)).precoder for phase in (False, True))
+    assert torch.equal(blind, settle(FullPower(phase=False), one).precoder)
+    assert not torch.equal(seeing, settle(FullPower(), one).precoder)
+
+
+def test_weights_of_unit_sum_count_who_has_nothing_to_say():
+    instance = random_instance(50, 4)
+    instance.norms[:, 2], instance.energy[:, 3] = 0, 0  # one of three active devices says zero
+    transceiver = settle(FullPower(scale="unit_sum"), instance)
+    total = (transceiver.scale * instance.h * transceiver.precoder).real.sum(1)
+    torch.testing.assert_close(total, torch.full_like(total, 2 / 3))
+
+
+def equal_links(num_devices=3):
+    ones = torch.ones(num_devices, 1, dtype=torch.float64)
+    return Instance(ones.to(torch.complex128), 2 * ones, 100 * ones, torch.tensor(1.0, dtype=torch.float64), one_segment(4))
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, [2.0, 2.0, 2.0]), (0.5, [2.0, 4.0, 20.0]), (1.0, [2.0, 8.0, 25.0])])
+def test_open_loop_compensates_a_share_of_the_path_loss(alpha, expected):
+    """Path gains 1, 1/4, 1/100 and four symbols; the energy of 100 ends at 25 a symbol."""
+    link_gain = torch.tensor([1.0, 0.25, 0.01], dtype=torch.float64)
+    instance = equal_links()
+    transceiver = settle(OpenLoop(p0=2.0, alpha=alpha), instance, link_gain=link_gain)
+    power = (transceiver.precoder.abs() * instance.norms).square() / 4
+    assert power.flatten().tolist() == pytest.approx(expected)
+
+
+def test_open_loop_stops_at_the_largest_power():
+    link_gain = torch.tensor([1.0, 0.25, 0.01], dtype=torch.float64)
+    transceiver = settle(OpenLoop(p0=2.0, alpha=1.0, max_power=5.0), equal_links(), link_gain=link_gain)
+    assert (transceiver.precoder.abs() * 2).square().div(4).flatten().tolist() == pytest.approx([2.0, 5.0, 5.0])
+
+
+def test_open_loop_does_not_invert_the_fading():
+    instance = random_instance(20, 3)
+    one, other = (settle(OpenLoop(p0=0.1), instance._replace(h=h)).precoder.abs() for h in (instance.h, 2 * instance.h))
+    torch.testing.assert_close(one, other)
+
+
+def peaks_of(num_instances, num_devices, num_segments):
+    return torch.rand(num_instances, num_devices, num_segments, generator=seeded(8)) + 0.5
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_peaks_stay_below_their_limit_and_alignment_is_kept(rule):
+    instance, peaks = random_instance(200, 4), peaks_of(200, 4, 1)
+    free = settle(rule, instance, peaks=peaks)
+    limited = settle(PeakLimited(power_control=rule, peak_power=0.2), instance, peaks=peaks)
+    power = (limited.precoder.abs() * peaks).square()
+    assert (power <= 0.2).all()
+    assert ((free.precoder.abs() * peaks).square() > 0.2).any()
+    torch.testing.assert_close(limited.scale * limited.precoder, free.scale * free.precoder)
+    over = (free.precoder.abs() * peaks).square().amax(1, keepdim=True) > 0.2
+    torch.testing.assert_close(
+        power.amax(1, keepdim=True)[over], torch.full_like(power[:, :1][over], 0.2), rtol=1e-5, atol=0
+    )
+    assert torch.equal(limited.precoder[~over.expand_as(power)], free.precoder[~over.expand_as(power)])
+    assert torch.equal(limited.delivered, free.delivered)
+
+
+def test_peak_limit_lowers_the_segments_of_a_block_together_and_no_other():
+    segments = Segments((4, 2), Grid(num_slots=3, symbols_per_cell=2))
+    ones = torch.ones(2, 3, dtype=torch.float64)
+    peaks = torch.tensor([[1.0, 10.0, 0.5], [1.0, 1.0, 0.5]])
+    instance = Instance(ones, ones, torch.ones(2, 2, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64), segments)
+    free, limited = settle(AlignedInversion(), instance), settle(PeakLimited(), instance, peaks=peaks)
+    factor = (limited.precoder / free.precoder)[0]
+    assert factor[0] == factor[1]
+    assert factor[0] * free.precoder[0, 1] * 10 == pytest.approx(1.0, rel=1e-5)
+    assert factor[2] == 1
+
+
+def test_peak_limit_without_peaks_says_what_is_missing():
+    instance = random_instance(1, 2)
+    with pytest.raises(ValueError, match=r"PeakLimited needs agreement\.peaks"):
+        PeakLimited()(*instance[:4], agreement=agreement(instance.segments))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TimeVaryingPrecoding(threshold=0.0), "threshold must be finite and > 0"),
+        (lambda: TimeVaryingPrecoding(threshold=math.nan), "threshold must be finite and > 0"),
+        (lambda: FullPower(scale="best"), 'scale must be "least_error" or "unit_sum"'),
+        (lambda: OpenLoop(scale="best"), 'scale must be "least_error" or "unit_sum"'),
+        (lambda: OpenLoop(p0=math.nan), "p0 must be finite and > 0"),
+        (lambda: OpenLoop(alpha=1.5), r"alpha must lie in \[0, 1\]"),
+        (lambda: OpenLoop(alpha=math.nan), r"alpha must lie in \[0, 1\]"),
+        (lambda: OpenLoop(max_power=0.0), "max_power must be finite and > 0"),
+        (lambda: PeakLimited(peak_power=math.inf), "peak_power must be finite and > 0"),
+    ],
+)
+def test_impossible_parameters_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_peak_limit_of_no_rule_is_refused():
+    with pytest.raises(TypeError, match="power_control must be callable"):
+        PeakLimited(power_control="AlignedInversion")
+
+
+def test_rules_leave_their_inputs_alone():
+    instance = random_instance(3, 4)
+    before = [value.clone() for value in instance[:4]]
+    for rule in RULES:
+        settle(rule, instance)
+    assert all(torch.equal(value, copy) for value, copy in zip(instance[:4], before, strict=True))

@@ -59,8 +59,8 @@ class DigitalReception(NamedTuple):
 class DigitalUplink:
     """Digital orthogonal access: quantise, code, send, and average what was decoded.
 
-    The estimate is the mean over the devices whose block arrived, not over all: a device in outage, without energy or with
-    too few bits for a single entry is left out, and owes its message. All that a receiver needs is among the bits, so that
+    The estimate is the mean over the devices whose block arrived: a device in outage, without energy or with too few bits
+    for a single entry is left out, and owes its message. All that a receiver needs is among the bits, so that
     no number is side information. The energy of a device that sends anything is its whole budget.
 
     Quantisation is flat almost everywhere: gradients with respect to the message are those of the mean of the messages
@@ -78,6 +78,8 @@ class DigitalUplink:
             Bits are scarce then: S / (2 K) channel uses for S real numbers.
         fixed_rate: bits per complex channel use, the same for all. None: each device knows its gain and sends what it
             carries. With a rate, no device knows its gain, and a packet that the gain cannot carry is lost.
+        mean_over: "received" divides the sum by the devices that were received, symbol by symbol; "all" by all that have
+            energy. With error feedback and many lost packets, "all" counts what is sent later no more than the rest.
         access: "tdma": devices take turns, each at power K P / N; "ofdma": all at once, each on its own subcarriers, at
             P / N. The ledger's peak tells them apart, nothing else.
         bandwidth_hz: complex channel uses per second; gives the ledger its seconds.
@@ -92,6 +94,7 @@ class DigitalUplink:
     quantiser: Quantiser = field(default_factory=StochasticQuantiser)
     num_channel_uses: int | None = None
     fixed_rate: float | None = None
+    mean_over: Literal["received", "all"] = "received"
     access: Literal["tdma", "ofdma"] = "tdma"
     bandwidth_hz: float | None = None
 
@@ -109,6 +112,8 @@ class DigitalUplink:
             raise ValueError(f"num_channel_uses must be an integer >= 1 or None, got {self.num_channel_uses!r}")
         if self.fixed_rate is not None and not 0 < self.fixed_rate < float("inf"):
             raise ValueError(f"fixed_rate must be finite and > 0 bits per complex channel use, got {self.fixed_rate}")
+        if self.mean_over not in ("received", "all"):
+            raise ValueError(f'mean_over must be "received" or "all", got {self.mean_over!r}')
         if self.access not in ("tdma", "ofdma"):
             raise ValueError(f'access must be "tdma" or "ofdma", got {self.access!r}')
         if not callable(self.quantiser):
@@ -169,27 +174,29 @@ class DigitalUplink:
         quantised = self.quantiser(symbols.detach(), layout, allowed, generator=generator)
         generator = streams.generator("errors", round, symbols.device)
         packets = self.link.arrivals(snr, allowed, own_uses, generator=generator)
-        sent = (quantised.sent & start.valid.unsqueeze(-1)).repeat_interleave(_sizes(layout, symbols), -1)
+        sent = segments.expand(quantised.sent & start.valid.unsqueeze(-1))
         arrived = sent & _intact(packets, quantised)  # [..., K, S]
 
         decoded = torch.where(arrived, quantised.values, 0)
         if symbols.requires_grad:  # straight through: the value is that of before
             decoded = decoded + torch.where(arrived, symbols - symbols.detach(), 0)
-        count = air.sum(arrived.to(symbols.dtype), dim=-2)
-        estimate = (air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2)
+        heard = air.sum(arrived.to(symbols.dtype), dim=-2)  # [..., 1, S]
+        count = heard
+        if self.mean_over == "all":
+            count = air.sum((start.budget > 0).to(symbols.dtype), dim=-1).unsqueeze(-1).expand(heard.shape)
         received = _mean_in_blocks(arrived, layout)
-        bits = quantised.bits * start.valid
-        heard = 1 - (count == 0).double().mean(-1).squeeze(-1)
+        outage = (heard == 0).double().mean(-1).squeeze(-1)
+        sent_part = sent.double().mean(-1)
         return DigitalReception(
-            estimate,
-            self._ledger(start, sent, own_uses, 1 - heard, round),
-            received,
-            segments,
-            _error_variance(quantised.variance, received, air),
-            start.state,
-            decoded,
-            bits,
-            (sent & ~arrived).double().mean(-1) / sent.double().mean(-1).masked_fill(bits == 0, 1),
+            estimate=(air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2),
+            ledger=self._ledger(start, sent_part, outage, own_uses, round, symbols.shape[-1]),
+            delivered=received,
+            segments=segments,
+            noise_variance=_error_variance(quantised.variance, received, _mean_in_blocks(count, layout), air),
+            state=start.state,
+            decoded=decoded,
+            bits=quantised.bits * start.valid,
+            lost=(sent & ~arrived).double().mean(-1) / sent_part.masked_fill(sent_part == 0, 1),
         )
 
     def _own_uses(self, symbols: Tensor, air: Air) -> Tensor:
@@ -225,37 +232,34 @@ class DigitalUplink:
         powered = (start.budget > 0) & start.valid
         return torch.where(powered, bits.clamp(max=_MOST_BITS * num_symbols), 0)
 
-    def _ledger(self, start: RoundStart, sent: Tensor, own_uses: Tensor, outage: Tensor, round: int) -> Ledger:
-        active_fraction = sent.double().mean(-1)
-        spent = start.budget.detach() * (active_fraction > 0)
-        uses = self._uses(sent.shape[-1])
+    def _ledger(
+        self, start: RoundStart, sent_part: Tensor, outage: Tensor, own_uses: Tensor, round: int, num_symbols: int
+    ) -> Ledger:
+        spent = start.budget.detach() * (sent_part > 0)
+        uses = self._uses(num_symbols)
         while_sending = own_uses if self.access == "tdma" else torch.full_like(own_uses, uses)
         peak = spent / (2 * while_sending).clamp(min=1)
         adaptive = self.fixed_rate is None and not isinstance(self.fading, NoFading)
         return Ledger(
             round=round,
-            num_symbols=sent.shape[-1],
+            num_symbols=num_symbols,
             num_channel_uses=uses,
             seconds=None if self.bandwidth_hz is None else uses / self.bandwidth_hz,
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,
             papr=peak * 2 * uses / (spent + (spent == 0)),
-            active_fraction=active_fraction,
+            active_fraction=sent_part,
             outage=outage,
             side_information=0,
-            known_gains=sent.shape[-2] if adaptive else 0,
+            known_gains=spent.shape[-1] if adaptive else 0,
             nonfinite=start.nonfinite.expand(spent.shape),
         )
 
 
-def _sizes(layout: tuple[int, ...], like: Tensor) -> Tensor:
-    return torch.tensor(layout, device=like.device)
-
-
-def _mean_in_blocks(flags: Tensor, layout: tuple[int, ...]) -> Tensor:
-    """Part of each block's symbols that is set: bool [..., S] -> float64 [..., B]."""
-    return torch.stack([piece.double().mean(-1) for piece in torch.split_with_sizes(flags, list(layout), -1)], -1)
+def _mean_in_blocks(values: Tensor, layout: tuple[int, ...]) -> Tensor:
+    """Mean over the symbols of each block: bool or real [..., S] -> float64 [..., B]."""
+    return torch.stack([piece.double().mean(-1) for piece in torch.split_with_sizes(values, list(layout), -1)], -1)
 
 
 def _intact(packets: Tensor, quantised: Quantised) -> Tensor:
@@ -282,10 +286,16 @@ def _intact(packets: Tensor, quantised: Quantised) -> Tensor:
     return (failed == 0) & (lost_header == 0)
 
 
-def _error_variance(variance: Tensor | None, received: Tensor, air: Air) -> Tensor | None:
-    """Variance of the mean of the blocks received, each with its own error: float64 [..., B]."""
+def _error_variance(variance: Tensor | None, received: Tensor, count: Tensor, air: Air) -> Tensor | None:
+    """Variance of the mean of the blocks received, each with its own error: float64 [..., B].
+
+    Args:
+        variance: of the values' errors, [..., K, B].
+        received: part of each block that was received, [..., K, B].
+        count: what the sum was divided by, [..., 1, B].
+        air: adds up.
+    """
     if variance is None:
         return None
-    count = air.sum(received, dim=-2)
     total = air.sum(torch.where(received > 0, variance * received, 0), dim=-2)
-    return (total / count.square().masked_fill(count == 0, 1)).squeeze(-2)
+    return (total / count.square().clamp(min=1)).squeeze(-2)

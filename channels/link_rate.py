@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Protocol
 
 import torch
@@ -65,7 +66,7 @@ def finite_blocklength_bits(snr: Tensor, num_channel_uses: Tensor, error_probabi
     Polyanskiy, Poor, Verdu (2010), eq. (296), without its O(1). May exceed n C where n snr is of order 1.
     """
     n = num_channel_uses
-    back_off = math.sqrt(2) * torch.special.erfinv(torch.tensor(1 - 2 * error_probability, dtype=torch.float64)).item()
+    back_off = NormalDist().inv_cdf(1 - error_probability)
     return n * capacity(snr) - (n * dispersion(snr)).sqrt() * back_off + n.clamp(min=1).log2() / 2
 
 

@@ -42,6 +42,14 @@ def test_free_space_is_the_known_32_decibels_at_one_metre_and_one_gigahertz():
     assert free_space_loss_db(1.0, 3.5e9) == pytest.approx(LogDistance().reference_loss_db, abs=0.05)
 
 
+OPEN_COUNTRY = RMaPathLoss(
+    carrier_hz=1e9,
+    base_height_m=10.0,
+    device_height_m=1.0,
+    building_height_m=10.0,
+    street_width_m=10.0,
+    line_of_sight="never",
+)
 # d3 = 5 / 4 of 80 m is 100 m where the heights differ by 60 m: log10(d3) = 2 exactly; at 1 GHz the carrier adds nothing.
 BY_HAND = [
     (UMiPathLoss(carrier_hz=1e9, base_height_m=61.5, line_of_sight="always"), 80.0, 74.4),  # 32.4 + 42
@@ -57,6 +65,8 @@ BY_HAND = [
     (UMiPathLoss(carrier_hz=1e9, line_of_sight="always"), math.sqrt(1e4 - 72.25), 78.532),
     # 20 log10(40 pi 1e3 / 3) + 0.47801 * 3 - 0.70109 + 0.0013979 * 1e3, with 5^1.72 = 15.9338; breakpoint at 1100 m
     (RMaPathLoss(carrier_hz=1e9, line_of_sight="always"), math.sqrt(1e6 - 33.5**2), 94.573),
+    # 161.04 - 7.1 + 7.5 - (24.37 - 3.7) - 3.2 log10(11.75)^2 + 4.97: all else is 1 or has the logarithm 0, d3 = 1 km
+    (OPEN_COUNTRY, math.sqrt(1e6 - 81), 142.076),
 ]
 
 

@@ -129,6 +129,4 @@ class DeviceModels:
     def _put(self, values: Sequence[Tensor]) -> None:
         for p, value in zip(self._parameters, values, strict=True):
             p.data = value
-            p.detach().unsqueeze(0).narrow(
-                0, 0, 0
-            ).zero_()  # no number changes, but autograd sees that what it kept of p is old
+            p.detach().unsqueeze(0).narrow(0, 0, 0).zero_()  # changes no number, but autograd sees that p is another

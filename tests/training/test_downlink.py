@@ -26,13 +26,23 @@ from laser_wireless.training import load_checkpoint, save_checkpoint
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+
+class Worsening:
+    """A fading whose gains fall from round to round."""
+
+    def advance(self, num_devices, num_rx_antennas, grid, *, round, generator, state):
+        gain = torch.ones((), device=generator.device) if state is None else 0.8 * state["gain"]
+        return gain.expand(num_devices, 1, 1, 1), {"gain": gain}
+
+
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
 NOISY = [
     AnalogBroadcast(energy_budget=300.0),
     AnalogBroadcast(energy_budget=300.0, fading=Rayleigh(), threshold=0.5),
+    AnalogBroadcast(energy_budget=300.0, fading=Worsening()),
     DigitalBroadcast(energy_budget=1e5, bits=3),
 ]
-noisy = pytest.mark.parametrize("downlink", NOISY, ids=["analog", "faded", "digital"])
+noisy = pytest.mark.parametrize("downlink", NOISY, ids=["analog", "faded", "process", "digital"])
 
 
 def loop(bridge, round=0):

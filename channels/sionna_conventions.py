@@ -14,6 +14,7 @@ import torch
 from laser_wireless.channels.sionna_runtime import load_sionna
 from torch import Tensor
 
+_CHUNK = 1024  # times interpolated in one go
 Draw = Callable[[int, float], tuple[Tensor, Tensor]]  # (number of steps, steps per second) -> (a [..., T], tau)
 
 
@@ -33,9 +34,14 @@ def draw_at(draw: Draw, times: Tensor, time_step_s: float | None) -> tuple[Tenso
     """
     if time_step_s is not None:
         position = (times - times.min()) / time_step_s
-        before = position.floor().long().clamp(min=0)
+        before = position.floor().long()
         a, tau = draw(int(before.max()) + 2, 1 / time_step_s)
-        return a[..., before].lerp(a[..., before + 1], (position - before).to(a.dtype)), tau
+        between = a.new_empty(*a.shape[:-1], len(times))
+        for start in range(0, len(times), _CHUNK):  # few copies of what is long
+            chunk = slice(start, start + _CHUNK)
+            at, share = before[chunk], (position - before)[chunk].to(a.dtype)
+            between[..., chunk] = a[..., at].lerp(a[..., at + 1], share)
+        return between, tau
     if len(times) == 1:
         return draw(1, 1.0)
     instants = times.detach().cpu()

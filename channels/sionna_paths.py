@@ -25,6 +25,7 @@ from laser_wireless.channels.sionna_runtime import SPEC_VERSION, device_name, lo
 from torch import Tensor
 
 _SCALED = ("A", "B", "C", "D", "E")
+_LINK_STEPS = 1 << 15  # links times time steps of a call: some hundred megabytes of sinusoids
 _FIXED = ("A10", "A30", "B100", "C60", "C300", "D10", "D30")
 
 
@@ -126,9 +127,16 @@ class SionnaTdl:
         self, num_devices: int, num_rx_antennas: int, times: Tensor, *, round: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return a: complex [K, N_r, P, T] and tau: [K, P]; see `Paths`."""
-        return SionnaPaths(model=self.build, time_step_s=self.time_step_s)(
-            num_devices, num_rx_antennas, times, round=round, generator=generator
-        )
+
+        def draw(num_steps: int, frequency: float) -> tuple[Tensor, Tensor]:
+            at_once = max(1, _LINK_STEPS // (num_rx_antennas * num_steps))  # the devices are independent
+            sizes = [min(at_once, num_devices - start) for start in range(0, num_devices, at_once)]
+            drawn = [links_of(*model(n, num_steps, frequency), "batch", n, num_rx_antennas) for n in sizes]
+            return torch.cat([a for a, _ in drawn]), torch.cat([tau for _, tau in drawn])
+
+        with sionna_draws_from(generator) as device:
+            model = self.build(num_devices, num_rx_antennas, device=device)
+            return draw_at(draw, times, self.time_step_s)
 
     def build(self, num_devices: int, num_rx_antennas: int, *, device: str) -> Any:
         """Build Sionna's object on `device`; its batch is the devices."""

@@ -7,13 +7,18 @@ import scipy.special
 import scipy.stats
 import torch
 from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, seeded
+from laser_wireless.channels import sionna_paths
 from laser_wireless.channels.fading import Rayleigh
+from laser_wireless.channels.full_power import FullPower
 from laser_wireless.channels.multipath import Multipath
 from laser_wireless.channels.paths import draw_paths, mean_powers, rms_delay_spread
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.sionna_conventions import draw_at, silence_padding
 from laser_wireless.channels.sionna_paths import SionnaCdl, SionnaPaths, SionnaRayleigh, SionnaTdl
 from laser_wireless.channels.sionna_runtime import load_sionna
+from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.uplink import AnalogUplink
+from laser_wireless.channels.waveform import Ofdm
 
 NOW = torch.zeros(1, dtype=torch.float64)
 MODELS = [SionnaRayleigh(), SionnaTdl(), SionnaTdl(profile="B100"), SionnaTdl(profile="D", precision="double"), SionnaCdl()]
@@ -102,10 +107,18 @@ def test_interpolation_between_coarse_steps_has_the_stated_error():
     doppler_hz, step = 20.0, 4e-3
     speed = doppler_hz * 299_792_458.0 / 3.5e9
     times = torch.arange(0, 0.1, 0.5e-3, dtype=torch.float64)
-    fine, _ = paths_of(SionnaTdl(min_speed_m_s=speed, precision="double"), 200, times=times)
-    coarse, _ = paths_of(SionnaTdl(min_speed_m_s=speed, precision="double", time_step_s=step), 200, times=times)
+    fine, _ = paths_of(SionnaTdl(min_speed_m_s=speed, precision="double"), 150, times=times)
+    coarse, _ = paths_of(SionnaTdl(min_speed_m_s=speed, precision="double", time_step_s=step), 150, times=times)
     error = (fine - coarse).abs().square().sum() / fine.abs().square().sum()
     assert error.item() == pytest.approx((2 * math.pi * doppler_hz * step) ** 4 / 320, rel=0.15)
+
+
+def test_devices_drawn_a_few_at_a_time_are_independent(monkeypatch):
+    monkeypatch.setattr(sionna_paths, "_LINK_STEPS", 4)
+    a, tau = paths_of(SionnaTdl(), 5, 2)  # two devices in each call
+    assert a.shape == (5, 2, 24, 1)
+    assert tau.shape == (5, 24)
+    assert len(a.sum(2).real.unique()) == 10
 
 
 def test_times_in_any_order_may_be_interpolated():
@@ -143,6 +156,21 @@ def test_cdl_bearings_last_for_a_run():
     assert torch.equal(after["bearing"], state["bearing"])
     assert torch.equal(second, again)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("paths", [SionnaTdl(delay_spread_s=30e-9), SionnaRayleigh()], ids=["tdl", "rayleigh"])
+def test_an_ofdm_uplink_gives_one_estimate_in_frequency_and_in_time(paths):
+    symbols = torch.randn(4, 600, generator=seeded(1))
+
+    def estimate(time_domain):
+        ofdm = Ofdm(num_subcarriers=24, subcarriers_per_block=1, time_domain=time_domain)
+        uplink = AnalogUplink(
+            energy_budget=1e3, noise_variance=0.0, fading=Multipath(paths=paths), ofdm=ofdm, power_control=FullPower()
+        )
+        return uplink.aggregate(symbols, (600,), round=0, streams=Streams(0)).estimate
+
+    difference = (estimate(True) - estimate(False)).square().sum() / estimate(False).square().sum()
+    assert difference < 1e-3  # the delay filter of the waveform is cut after 16 samples
 
 
 def test_selective_gains_come_out_of_multipath():

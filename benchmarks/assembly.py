@@ -59,13 +59,13 @@ def override(spec: Spec, path: Sequence[str], value: Any) -> None:
     """Set one option, such as ["uplink", "fading", "k_factor"], in a nested spec; a new class drops the old arguments."""
     where = spec
     for depth, name in enumerate(path[:-1]):
-        inner = where[name] if name in where else None
+        inner = where.get(name)
         place = ".".join(path[: depth + 1])
         if isinstance(inner, list) and all(isinstance(entry, dict) for entry in inner):
             where = {str(i): entry for i, entry in enumerate(inner)}
             if path[depth + 1] not in where or depth + 2 == len(path):
                 raise BadConfiguration(
-                    f"--{'.'.join(path)}: {place} is a list of {len(inner)}; name one by its place and argument, for example "
+                    f"--{'.'.join(path)}: {place} is a list of {len(inner)}; name one of them by its place, for example "
                     f"--{place}.0.ARGUMENT"
                 )
             continue
@@ -169,7 +169,7 @@ def _word(word: str, place: str) -> Spec:
         )
     if word in PRESETS:
         preset = deepcopy(PRESETS[word])
-        return {"class_path": CLASSES[preset["class_path"]], "init_args": preset.get("init_args", {})}
+        return component({**preset, "class_path": CLASSES[preset["class_path"]]}, place)
     if word in CLASSES:
         return {"class_path": CLASSES[word], "init_args": {}}
     if "." in word and all(part.isidentifier() for part in word.split(".")):

@@ -2,107 +2,349 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
 
 import torch
+from laser_wireless.benchmarks.channel_views.draws import draw_runs
+from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.theory import inversion_mse, silence
-from laser_wireless.channels import (
-    AlignedInversion,
-    AnalogUplink,
-    Fading,
-    NoFading,
-    PowerControl,
-    Streams,
-    draw_rounds,
-    energy_from_snr,
-    from_db,
-)
+from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
+from laser_wireless.benchmarks.theory.receivers import receiver_mse
+from laser_wireless.channels.csi import Csi, PerfectCsi
+from laser_wireless.channels.energy import energy_from_snr, from_db
+from laser_wireless.channels.estimation_error import mean_square_error, symbols_per_segment
+from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
+from laser_wireless.channels.full_power import FullPower, OpenLoop
+from laser_wireless.channels.impairments import Impairment
+from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
+from laser_wireless.channels.power_control import AlignedInversion, PowerControl, TimeVaryingPrecoding
+from laser_wireless.channels.receivers import Receiver, SingleAntenna
+from laser_wireless.channels.reception import UplinkState
+from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.uplink import AnalogUplink, LinkGain
+from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
+
+VIEWS = ("error", "gains", "correlation", "spectrogram", "all")
+AVERAGED, CONDITIONAL, SIMULATED = "mean over fading", "given the gains", "none: as simulated"
+_AT_ONCE = 1 << 22  # real symbols of all devices and rounds that are simulated together
+_RUN, _WARM_UP = 20, 10  # rounds of a run where rounds depend on those before, and how many of them are not counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelStudy:
-    """What to measure.
+    """A channel by itself, without a model to train: pictures and tables, simulation beside closed forms.
+
+    fading, power_control, receiver and num_rx_antennas may each be a list: one curve for each combination.
 
     Args:
+        view: "error", mean-square error, silence and energy against SNR; "gains", distribution of envelope, power and phase;
+            "correlation", over time and frequency; "spectrogram", one device's |h(t, f)|, which needs ofdm; or "all".
         fading: law of the gains.
         power_control: the devices' policy.
+        receiver: how several antennas are combined.
+        num_rx_antennas: N_r.
+        csi: what the devices know of the gains.
+        receiver_csi: what the receiver knows of them.
+        link_gain: large-scale power gain of each device, a list or a model; drawn once.
+        impairments: stages that the devices' samples pass, a list.
+        ofdm: resource grid; gains then differ over its slots and blocks of subcarriers. A single carrier if None.
         num_devices: K.
         num_symbols: S, real symbols of a message; white, unit variance, scaled to equal norms.
         snr_db: list of SNRs of one device, per real symbol, in dB; the energy budget is SNR times S at noise variance 1.
         num_rounds: Monte-Carlo rounds; each has its own gains, messages and noise, the same at every SNR.
+        num_lags: longest lag of "correlation", in rounds and in slots.
+        num_links: of "correlation": device-receiver links, at least, each an independent sample.
+        num_slots: of "correlation" and "spectrogram", with ofdm: slots in a row.
+        fade_db: a link is in a fade where |h|^2 is below this, in dB, for the table of "gains".
         seed: of all draws.
     """
 
-    fading: Fading = field(default_factory=NoFading)
-    power_control: PowerControl = field(default_factory=AlignedInversion)
+    view: str = "error"
+    fading: Fading | FadingProcess | list[Fading | FadingProcess] = field(default_factory=NoFading)
+    power_control: PowerControl | list[PowerControl] = field(default_factory=AlignedInversion)
+    receiver: Receiver | list[Receiver] = field(default_factory=SingleAntenna)
+    num_rx_antennas: int | list[int] = 1
+    csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
+    receiver_csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
+    link_gain: list[float] | LinkGain | None = None
+    impairments: list[Impairment] = field(default_factory=list)
+    ofdm: Ofdm | None = None
     num_devices: int = 16
     num_symbols: int = 64
     snr_db: list[float] = field(default_factory=lambda: [-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0])
     num_rounds: int = 4000
+    num_lags: int = 50
+    num_links: int = 512
+    num_slots: int = 140
+    fade_db: float = -10.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_devices", "num_symbols"):
-            if getattr(self, name) < 1:
+        if self.view not in VIEWS:
+            raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {self.view!r}")
+        for name in ("num_devices", "num_symbols", "num_lags"):
+            if not getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.num_rounds < 2:
-            raise ValueError(f"num_rounds must be >= 2, for a standard error, got {self.num_rounds}")
+        for name in ("num_rounds", "num_links", "num_slots"):
+            if not getattr(self, name) >= 2:
+                raise ValueError(f"{name} must be >= 2, for a standard error, got {getattr(self, name)}")
         if not self.snr_db:
             raise ValueError("snr_db must hold at least one value")
+        if not math.isfinite(self.fade_db):
+            raise ValueError(f"fade_db must be finite, got {self.fade_db}")
+        for name in ("fading", "power_control", "receiver", "num_rx_antennas"):
+            if not several(getattr(self, name)):
+                raise ValueError(f"{name} must hold at least one entry, got an empty list")
+        if self.view == "spectrogram":
+            self._check_spectrogram()
+        cases(self)  # refuses what the uplink refuses
+
+    def _check_spectrogram(self) -> None:
+        if self.ofdm is None:
+            raise ValueError('view "spectrogram" needs a grid of times and frequencies: give an OFDM grid, --ofdm Ofdm')
+        if len(several(self.fading)) > 1:
+            raise ValueError(f'view "spectrogram" shows one model of fading, got {len(several(self.fading))}; name one')
 
 
-def study(
-    settings: ChannelStudy, device: torch.device, progress: Callable[[list[float]], Iterable[float]] = iter
-) -> list[Row]:
-    """Measure at each SNR.
+@dataclass(frozen=True)
+class Case:
+    """One curve: what tells it from the others, and its uplink."""
+
+    label: str
+    uplink: AnalogUplink
+
+
+def several(value: Any) -> list[Any]:
+    """A list as it is, anything else as a list of one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def cases(settings: ChannelStudy) -> list[Case]:
+    """Every combination of fading, power control, receiver and number of antennas."""
+    fadings, controls, receivers, antennas = (
+        several(getattr(settings, name)) for name in ("fading", "power_control", "receiver", "num_rx_antennas")
+    )
+    names = [labels_of(fadings), labels_of(controls), labels_of(receivers), [f"N_r = {n}" for n in antennas]]
+    varied = [len(labels) > 1 for labels in names]
+    if not any(varied):
+        varied = [True, True, receivers != [SingleAntenna()], antennas != [1]]
+    made = []
+    for entries, labels in zip(product(fadings, controls, receivers, antennas), product(*names), strict=True):
+        uplink = AnalogUplink(
+            energy_budget=1.0,
+            fading=entries[0],
+            power_control=entries[1],
+            receiver=entries[2],
+            num_rx_antennas=entries[3],
+            csi=settings.csi,
+            receiver_csi=settings.receiver_csi,
+            link_gain=settings.link_gain,
+            impairments=settings.impairments,
+            ofdm=settings.ofdm,
+        )
+        made.append(Case(", ".join(label for label, told in zip(labels, varied, strict=True) if told), uplink))
+    return made
+
+
+def study(settings: ChannelStudy, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> list[Row]:
+    """Measure each case at each SNR.
+
+    Where fading continues over rounds or knowledge is late, rounds come in independent runs of 20, of which the last 10
+    count, and standard errors are those over runs. Hardware (impairments) and link gains are drawn once.
 
     Returns:
-        rows with snr_db, energy_budget, mse (per symbol of the mean message, with standard error mse_se), mse_given_gains
-        (closed form, averaged over the drawn gains), mse_theory (closed form over the law; NaN where not known), silent
-        and outage (fractions, with _theory), energy_spent and energy_spent_largest (over the budget).
+        rows with case, snr_db, energy_budget, mse (per symbol of the mean message, with standard error mse_se),
+        mse_given_gains (closed form, averaged over the drawn gains; NaN with impairments or a waveform), mse_theory (closed
+        form over the law; NaN where not known), silent and outage (fractions, with _theory), energy_spent and
+        energy_spent_largest (over the budget), closed_form (which one there is).
     """
-    k, s = settings.num_devices, settings.num_symbols
-    streams = Streams(settings.seed)
-    uplink = AnalogUplink(energy_budget=1.0, fading=settings.fading, power_control=settings.power_control)
-    gains = draw_rounds(
-        settings.fading, k, uplink.grid((s,)), num_rounds=settings.num_rounds, streams=streams, device=device
-    )
-    messages = torch.randn(settings.num_rounds, k, s, device=device, generator=streams.generator("messages", 0, device))
-    messages *= s**0.5 / messages.norm(dim=-1, keepdim=True)
     rows: list[Row] = []
-    for snr_db in progress(settings.snr_db):
-        snr = from_db(float(snr_db))
-        loud = replace(uplink, energy_budget=energy_from_snr(snr, s))
-        rows.append({"snr_db": float(snr_db), **_at_one_snr(settings, loud, snr, messages, gains, streams)})
+    work = [
+        (case, block, snr_db)
+        for case in cases(settings)
+        for block in _blocks(settings, case.uplink)
+        for snr_db in settings.snr_db
+    ]
+    found: dict[tuple[int, float], list[dict[str, Tensor]]] = {}
+    drawn: tuple[Any, ...] = (None, None, None, None)
+    for case, block, snr_db in progress(work):
+        if drawn[:2] != (id(case), block):
+            drawn = (id(case), block, *_draw(settings, case.uplink, block, device))
+        budget = energy_from_snr(from_db(float(snr_db)), settings.num_symbols)
+        loud = replace(case.uplink, energy_budget=budget)
+        found.setdefault((id(case), snr_db), []).append(_simulate(settings, loud, block, *drawn[2:]))
+        if block.last:
+            pieces = found.pop((id(case), snr_db))
+            joined = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+            rows.append({"case": case.label, **_row(settings, loud, float(snr_db), joined)})
     return rows
 
 
-def _at_one_snr(
-    settings: ChannelStudy, uplink: AnalogUplink, snr: float, messages: Tensor, gains: Tensor, streams: Streams
-) -> Row:
-    s, budget = settings.num_symbols, energy_from_snr(snr, settings.num_symbols)
-    reception = uplink.aggregate(messages, (s,), round=0, streams=streams, gains=gains)
-    ledger = reception.ledger
-    ledger.check()
-    error = (reception.estimate - messages.mean(-2)).double().square().mean(-1)  # [rounds]
-    plan = uplink.plan(messages, (s,), round=0, streams=streams, gains=gains)
-    received = plan.transceiver.scale * (plan.gains * plan.transceiver.precoder)  # g h b, [rounds, K, 1]
-    bias = ((received - 1 / settings.num_devices) * messages).sum(-2).abs().square().mean(-1)
-    given_gains = bias + plan.transceiver.scale.square().squeeze(-1).squeeze(-1)
-    silent_theory = silence(settings.fading, settings.power_control)
+@dataclass(frozen=True)
+class _Block:
+    """Runs that are simulated at once; warm_up of the rounds of each do not count."""
+
+    number: int
+    runs: range
+    num_rounds: int
+    warm_up: int
+    last: bool
+
+
+def _blocks(settings: ChannelStudy, uplink: AnalogUplink) -> Iterator[_Block]:
+    one_by_one = isinstance(uplink.fading, FadingProcess) or _remembers(settings, uplink)
+    length, warm_up = (_RUN, _WARM_UP) if one_by_one else (1, 0)
+    num_runs = max(2, settings.num_rounds // length)
+    numbers = settings.num_devices * max(
+        settings.num_symbols, 4 * uplink.num_rx_antennas * uplink.grid((settings.num_symbols,)).num_cells
+    )
+    size = 64 if uplink.in_time_domain else max(1, _AT_ONCE // (length * numbers))
+    for number, start in enumerate(range(0, num_runs, size)):
+        stop = min(start + size, num_runs)
+        yield _Block(number, range(start, stop), length, warm_up, stop == num_runs)
+
+
+def _remembers(settings: ChannelStudy, uplink: AnalogUplink) -> bool:
+    """Whether a round leaves something for the next one, beside the fading."""
+    without = replace(uplink, fading=NoFading(), ofdm=None, impairments=[])
+    symbols = torch.ones(settings.num_devices, 2)
+    return without.plan(symbols, (2,), round=0, streams=Streams(settings.seed)).state is not None
+
+
+def _draw(settings: ChannelStudy, uplink: AnalogUplink, block: _Block, device: torch.device) -> tuple[Tensor | None, Tensor]:
+    """Gains [runs, rounds, K, (N_r,) C], None for a waveform, and messages [runs, rounds, K, S]."""
+    k, s = settings.num_devices, settings.num_symbols
+    generator = Streams(settings.seed).generator("messages", block.number, device)
+    messages = torch.randn(len(block.runs), block.num_rounds, k, s, device=device, generator=generator)
+    messages *= s**0.5 / messages.norm(dim=-1, keepdim=True)
+    if uplink.in_time_domain:
+        return None, messages
+    gains = draw_runs(
+        uplink.fading,
+        k,
+        uplink.grid((s,)),
+        runs=block.runs,
+        num_rounds=block.num_rounds,
+        seed=settings.seed,
+        device=device,
+        num_rx_antennas=uplink.num_rx_antennas,
+    )
+    return gains.squeeze(-2) if uplink.num_rx_antennas == 1 else gains, messages
+
+
+def _simulate(
+    settings: ChannelStudy, uplink: AnalogUplink, block: _Block, gains: Tensor | None, messages: Tensor
+) -> dict[str, Tensor]:
+    """Send a block; each entry has one number for each run."""
+    if gains is None:
+        alone = [
+            _rounds(uplink, block, Streams(settings.seed), None, message.unsqueeze(1), run)
+            for run, message in zip(block.runs, messages, strict=True)
+        ]
+        return {name: torch.stack([piece[name] for piece in alone]) for name in alone[0]}
+    streams = Streams(settings.seed)
+    return _rounds(uplink, block, streams, gains.transpose(0, 1), messages.transpose(0, 1), block.number)
+
+
+def _rounds(
+    uplink: AnalogUplink, block: _Block, streams: Streams, gains: Tensor | None, messages: Tensor, number: int
+) -> dict[str, Tensor]:
+    """Send the rounds of some runs, first axis, one after the other."""
+    found: dict[str, list[Tensor]] = {}
+    state: UplinkState | None = None
+    for i, message in enumerate(messages):
+        layout, round = (message.shape[-1],), number * block.num_rounds + i
+        h = None if gains is None else gains[i]
+        reception = uplink.aggregate(message, layout, round=round, streams=streams, gains=h, state=state)
+        ledger = reception.ledger
+        ledger.check()
+        if i >= block.warm_up:
+            error = (reception.estimate - message.mean(-2)).double().square().mean(-1)
+            unknown = uplink.by_samples  # hardware and waveforms are not in the closed form
+            given = torch.full_like(error, math.nan) if unknown else _given(uplink, message, h, round, streams, state)
+            for name, value in {
+                "mse": error,
+                "given": given,
+                "silent": 1 - ledger.active_fraction.mean(-1),
+                "outage": ledger.outage.expand(error.shape),
+                "spent": ledger.energy_spent.mean(-1),
+                "largest": ledger.energy_spent.amax(-1),
+            }.items():
+                found.setdefault(name, []).append(value)
+        state = reception.state
+    stacked = {name: torch.stack(values) for name, values in found.items()}
+    return {name: rounds.amax(0) if name == "largest" else rounds.mean(0) for name, rounds in stacked.items()}
+
+
+def _given(
+    uplink: AnalogUplink,
+    message: Tensor,
+    gains: Tensor | None,
+    round: int,
+    streams: Streams,
+    state: UplinkState | None,
+) -> Tensor:
+    """Closed form of the error per symbol given the gains and what is known of them: float64 [runs]."""
+    plan = uplink.plan(message, (message.shape[-1],), round=round, streams=streams, gains=gains, state=state)
+    error = mean_square_error(
+        plan.arriving,
+        plan.norms,
+        noise_gain=plan.noise_amplitude.square(),
+        noise_variance=uplink.noise_variance_like(message),
+        num_symbols=symbols_per_segment(plan.segments, message.device),
+    )
+    return error.sum(-1) / message.shape[-1]
+
+
+def _row(settings: ChannelStudy, uplink: AnalogUplink, snr_db: float, found: dict[str, Tensor]) -> Row:
+    """Means over the runs beside the closed forms."""
+    budget = energy_from_snr(from_db(snr_db), settings.num_symbols)
+    mean = {name: values.mean().item() for name, values in found.items()}
+    theory = _mean_over_fading(settings, uplink, from_db(snr_db))
+    silent_theory = _silence(uplink)
+    kinds = ((theory, AVERAGED), (mean["given"], CONDITIONAL), (0.0, SIMULATED))
     return {
+        "snr_db": snr_db,
         "energy_budget": budget,
-        "mse": error.mean().item(),
-        "mse_se": (error.std() / len(error) ** 0.5).item(),
-        "mse_given_gains": given_gains.mean().item(),
-        "mse_theory": inversion_mse(settings.fading, settings.power_control, settings.num_devices, snr),
-        "silent": 1 - ledger.active_fraction.mean().item(),
+        "mse": mean["mse"],
+        "mse_se": (found["mse"].std() / len(found["mse"]) ** 0.5).item(),
+        "mse_given_gains": mean["given"],
+        "mse_theory": theory,
+        "silent": mean["silent"],
         "silent_theory": silent_theory,
-        "outage": ledger.outage.mean().item(),
+        "outage": mean["outage"],
         "outage_theory": silent_theory**settings.num_devices,
-        "energy_spent": (ledger.energy_spent.mean() / budget).item(),
-        "energy_spent_largest": (ledger.energy_spent.max() / budget).item(),
+        "energy_spent": mean["spent"] / budget,
+        "energy_spent_largest": found["largest"].max().item() / budget,
+        "closed_form": next(kind for value, kind in kinds if not math.isnan(value)),
     }
+
+
+def _mean_over_fading(settings: ChannelStudy, uplink: AnalogUplink, snr: float) -> float:
+    """Closed form of the mean-square error over the law of the gains, NaN where there is none."""
+    known = isinstance(uplink.csi, PerfectCsi) and isinstance(uplink.receiver_csi, PerfectCsi)
+    if not known or uplink.link_gain is not None or uplink.by_samples or uplink.ofdm is not None:
+        return math.nan
+    return receiver_mse(
+        uplink.receiver, uplink.fading, uplink.power_control, settings.num_devices, uplink.num_rx_antennas, snr
+    )
+
+
+def _silence(uplink: AnalogUplink) -> float:
+    """Probability that a device is silent, NaN where it is not known."""
+    control = uplink.power_control
+    if isinstance(control, FullPower | OpenLoop | MseOptimal | RegularisedInversion):
+        return 0.0
+    threshold = control.threshold if isinstance(control, TimeVaryingPrecoding) else inversion_threshold(control)
+    if threshold == 0:
+        return 0.0
+    beyond = survival(uplink.fading)
+    known = isinstance(uplink.csi, PerfectCsi) and uplink.link_gain is None and uplink.single_antenna
+    if threshold is None or beyond is None or not known:
+        return math.nan
+    return 1 - beyond(threshold)

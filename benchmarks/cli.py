@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, override
 from laser_wireless.benchmarks.options import read_options
-from laser_wireless.benchmarks.records import Row, aligned, write_csv, write_text
+from laser_wireless.benchmarks.records import Row, aligned, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
 from tqdm import tqdm
 
@@ -134,25 +134,21 @@ def _sweep(words: list[str]) -> int:
 
 def _channel(words: list[str]) -> int:
     """Study a channel."""
-    from laser_wireless.benchmarks.channel_study import ChannelStudy, study
-    from laser_wireless.benchmarks.plots import plot_channel
+    from laser_wireless.benchmarks.channel_study import ChannelStudy
+    from laser_wireless.benchmarks.channel_views.command import show_channel
 
     spec: Spec = {"fading": component("NoFading", "fading"), "power_control": component("AlignedInversion", "power_control")}
     own: dict[str, Any] = {"output": None, "device": "auto"}
     if read_options(words, spec, own):
         return _help("channel", ChannelStudy, spec, _CHANNEL_EXAMPLES)
     settings: ChannelStudy = assemble(ChannelStudy, spec, "channel")
-    rows = study(settings, torch_device(own["device"]), partial(tqdm, unit="SNR", disable=None))
-    words_of = [spec[name]["class_path"].rsplit(".", 1)[-1] for name in ("fading", "power_control")]
-    folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(words_of)}".lower())
+    chosen = [spec["fading"], *([spec["power_control"]] if settings.view in ("error", "all") else [])]
+    parts = ["+".join(e["class_path"].rsplit(".", 1)[-1] for e in (s if isinstance(s, list) else [s])) for s in chosen]
+    parts += [] if settings.view == "error" else [settings.view]
+    folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(parts)}".lower())
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True))
-    write_csv(folder / "channel.csv", rows)
-    title = f"{' + '.join(words_of)}, K = {settings.num_devices}, one gain per device and round"
-    plot_channel(rows, folder / "channel", title)
-    print(aligned(rows))
-    print("\nmse: per symbol of the mean message, messages having unit variance; energy_spent: over the budget")
-    print(f"written to {folder}: channel.csv, channel.png, channel.pdf")
+    show_channel(settings, folder, torch_device(own["device"]), partial(tqdm, disable=None))
     return 0
 
 
@@ -186,7 +182,14 @@ _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep cifar10-power --scale small
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion
-  laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05"""
+  laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05
+  laser channel --fading Rayleigh --power_control '[TruncatedInversion, MseOptimal]' --power_control.0.threshold 0.2
+  laser channel --fading Rayleigh --power_control FullPower --power_control.phase false \\
+                --receiver '[MaximumRatio, Lmmse]' --num_rx_antennas '[4, 16]'
+  laser channel --view gains --fading '[Rayleigh, Rician, Nakagami]'
+  laser channel --view correlation --fading Jakes --fading.doppler_hz 50 --fading.round_interval_s 1e-3
+  laser channel --view spectrogram --ofdm Ofdm --fading Multipath --fading.paths TappedDelayLine --fading.paths.profile C \\
+                --fading.paths.delay_spread_s 300e-9 --fading.paths.doppler_hz 100 --fading.paths.round_interval_s 1"""
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
 from laser_wireless.benchmarks.tasks import Task
-from laser_wireless.channels import Ledger, Streams, Uplink
+from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.compression import Compressor
 from laser_wireless.training import UplinkBridge, averaged_model, load_checkpoint, save_checkpoint
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ class TrainingRun:
         task: data, model and optimiser.
         compressor: what goes on the air.
         uplink: the channel, with its energy budget.
+        downlink: how the model reaches the devices.
         num_devices: K, devices that send at once.
         num_rounds: uplink rounds, one optimiser step each.
         learning_rate: of the task's optimiser.
@@ -61,6 +62,7 @@ class TrainingRun:
     task: Task
     compressor: Compressor
     uplink: Uplink
+    downlink: Downlink = field(default_factory=NoiselessBroadcast)
     num_devices: int = 16
     num_rounds: int = 240
     learning_rate: float = 0.05
@@ -133,7 +135,12 @@ class _Trainer:
         self.run, self.folder, self.device = run, folder, device
         self.model: nn.Module = run.task.model(run.seed).to(device)
         self.bridge = UplinkBridge(
-            self.model, num_devices=run.num_devices, compressor=run.compressor, uplink=run.uplink, seed=run.seed
+            self.model,
+            num_devices=run.num_devices,
+            compressor=run.compressor,
+            uplink=run.uplink,
+            downlink=run.downlink,
+            seed=run.seed,
         )
         self.optimizer = run.task.optimizer(self.model, run.learning_rate)
         self.average = averaged_model(self.model, decay=run.task.averaging) if run.task.averaging else None

@@ -41,6 +41,7 @@ from laser_wireless.channels.impulsive_noise import BernoulliGaussianNoise, Midd
 from laser_wireless.channels.interference import BarrageJammer, OtherCells, PulsedJammer, ToneJammer
 from laser_wireless.channels.large_scale import Annulus, CellGain, Distances, LogNormalShadowing, Positions
 from laser_wireless.channels.ledger import Ledger
+from laser_wireless.channels.link_rate import Capacity, FiniteBlocklength
 from laser_wireless.channels.multipath import Multipath
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.oscillator import CarrierFrequencyOffset, PhaseError, PhaseNoise
@@ -63,6 +64,7 @@ from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, Sin
 from laser_wireless.channels.reception import Reception, Uplink, UplinkState
 from laser_wireless.channels.scale import OracleScale, PreviousScale, ScaleKnowledge, ScaleState
 from laser_wireless.channels.segments import Grid, Segments
+from laser_wireless.channels.sionna_link import LdpcLink
 from laser_wireless.channels.sionna_paths import SionnaCdl, SionnaPaths, SionnaRayleigh, SionnaTdl
 from laser_wireless.channels.sionna_topology import SionnaCell
 from laser_wireless.channels.spread import NormalSpread, UniformSpread
@@ -87,6 +89,7 @@ __all__ = [
     "Attendance",
     "BarrageJammer",
     "BernoulliGaussianNoise",
+    "Capacity",
     "CarrierFrequencyOffset",
     "CellGain",
     "Clipping",
@@ -100,6 +103,7 @@ __all__ = [
     "EveryDevice",
     "Fading",
     "FadingProcess",
+    "FiniteBlocklength",
     "FskMajorityVote",
     "FullPower",
     "GaussMarkov",
@@ -109,6 +113,7 @@ __all__ = [
     "IqImbalance",
     "Jakes",
     "Knowledge",
+    "LdpcLink",
     "LeastNoiseAllocation",
     "Ledger",
     "LinearEnergy",

@@ -50,6 +50,7 @@ class Sweep:
         seeds: of the runs; schemes are compared seed by seed.
         tune: scheme -> argument of its compressor -> values to choose among, such as {laser: {rank: [2, 4, 8]}}; every
             combination, with every learning rate, is a candidate.
+        downlink: how the model reaches the devices; without noise if None. The noiseless line never has one.
         num_devices: K.
         num_rounds: of each run.
         evaluate_every: rounds between looks at the validation part.
@@ -68,6 +69,7 @@ class Sweep:
     learning_rates: list[float] | dict[str, list[float]]
     seeds: list[int]
     tune: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    downlink: Spec | None = None
     num_devices: int = 16
     num_rounds: int = 240
     evaluate_every: int = 40
@@ -140,6 +142,8 @@ def sweep_from(content: Spec) -> Sweep:
         "task": component(content.pop("task"), "task"),
         "uplink": uplink,
     }
+    if "downlink" in content:
+        inner["downlink"] = component(content.pop("downlink"), "downlink")
     sweep: Sweep = call(Sweep, content, "sweep", inner)
     for scheme in sweep.schemes:
         seen = []
@@ -174,6 +178,7 @@ def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
             compressor = _with_arguments(entry.compressor, candidate.arguments)
             for seed in sweep.seeds:
                 spec = {
+                    **({} if sweep.downlink is None or scheme == NOISELESS else {"downlink": sweep.downlink}),
                     "task": sweep.task,
                     "compressor": compressor,
                     "uplink": uplink,

@@ -193,7 +193,7 @@ def test_delay_spread_of_two_rays_and_of_none():
 
 def test_power_delay_profile_collects_the_power_of_each_bin():
     powers = torch.tensor([[1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 4.0, 0.0]])
-    tau = torch.tensor([[0.0, 1.9e-6, 1.1e-6, 9.6], [2.5e-6, -1.0, 2.1e-6, 0.0]])
+    tau = torch.tensor([[0.0, 1.9e-6, 1.1e-6, 9.6], [2.5e-6, -0.5e-6, 2.1e-6, 0.0]])
     profile = power_delay_profile(powers, tau, bin_s=1e-6, num_bins=3)
     assert profile.tolist() == [[1, 6, 0], [0, 0, 5]]
 

@@ -185,6 +185,11 @@ def test_the_line_of_sight_turns_at_seven_tenths_of_the_doppler_shift():
     torch.testing.assert_close(turned, expected.expand(5, 4), rtol=0, atol=1e-4)
 
 
+def test_every_device_has_its_own_phase_of_the_line_of_sight():
+    direct = advance(line("D", k_factor=1e9))[0][:, 0, 0]
+    assert_distributed(direct.angle(), "uniform", -math.pi, 2 * math.pi)
+
+
 def test_k_factor_moves_power_and_keeps_the_delay_spread():
     profile = line("D", k_factor=4.0).delay_profile
     assert profile.line_of_sight == pytest.approx(0.8)

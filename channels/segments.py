@@ -8,14 +8,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_FEW = 512  # up to here a Python loop over segments beats one gather over all symbols
+_FEW = 512  # up to here a Python loop over segments, or over runs of them, beats one gather over all symbols
 _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
 _CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
+
+
+class Run(NamedTuple):
+    """Segments first to first + number - 1, each of `length` symbols, the first of them at symbol `start`."""
+
+    first: int
+    number: int
+    length: int
+    start: int
+
+    def segments_of(self, values: Tensor) -> Tensor:
+        """The run's part of values [..., G] or [..., 1]: [..., number] or [..., 1]."""
+        return values if values.shape[-1] == 1 else values.narrow(-1, self.first, self.number)
+
+    def symbols_of(self, symbols: Tensor) -> Tensor:
+        """The run's part of symbols [..., S] as a view [..., number, length]."""
+        return symbols.narrow(-1, self.start, self.number * self.length).unflatten(-1, (self.number, self.length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +105,21 @@ class Segments:
         return self.num_segments <= _FEW
 
     @cached_property
+    def runs(self) -> list[Run]:
+        """Runs of equal segments, in pieces of about 2^14 symbols that stay in a cache; empty where there are too many."""
+        borders = np.flatnonzero(np.diff(self._lengths, prepend=-1, append=-1))  # where a run begins, and the end
+        if len(borders) > _FEW:
+            return []
+        runs = []
+        for first, last in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+            length = int(self._lengths[first])
+            step = max(1, _CHUNK // length)
+            for begin in range(first, last, step):
+                start = int(self._ends[begin]) - length
+                runs.append(Run(begin, min(step, last - begin), length, start))
+        return runs
+
+    @cached_property
     def num_segments(self) -> int:
         """G."""
         return len(self._ends)
@@ -139,7 +172,16 @@ class Segments:
         if values.shape[-1] == 1:
             return symbols * values
         if not self.few:
-            return symbols * self.expand(values)
+            if not self.runs:
+                return symbols * self.expand(values)
+            shape = torch.broadcast_shapes(symbols.shape[:-1], values.shape[:-1])
+            if symbols.requires_grad or values.requires_grad:
+                scaled = [run.symbols_of(symbols) * run.segments_of(values).unsqueeze(-1) for run in self.runs]
+                return torch.cat([piece.flatten(-2) for piece in scaled], dim=-1)
+            total = symbols.new_empty(*shape, symbols.shape[-1], dtype=torch.promote_types(symbols.dtype, values.dtype))
+            for run in self.runs:
+                torch.mul(run.symbols_of(symbols), run.segments_of(values).unsqueeze(-1), out=run.symbols_of(total))
+            return total
         pieces = torch.split_with_sizes(symbols, self.sizes, -1)
         return torch.cat([piece * value for piece, value in zip(pieces, values.split(1, -1), strict=True)], dim=-1)
 
@@ -148,7 +190,11 @@ class Segments:
         if values.shape[-1] == 1:
             return symbols.mul_(values)
         if not self.few:
-            return symbols.mul_(self.expand(values))
+            if not self.runs:
+                return symbols.mul_(self.expand(values))
+            for run in self.runs:
+                run.symbols_of(symbols).mul_(run.segments_of(values).unsqueeze(-1))
+            return symbols
         for piece, value in zip(torch.split_with_sizes(symbols, self.sizes, -1), values.split(1, -1), strict=True):
             piece.mul_(value)
         return symbols
@@ -183,6 +229,10 @@ class Segments:
         if self.num_segments == self.num_symbols:
             peaks = symbols.abs()
             return peaks.double(), peaks.detach()
+        if not self.few and self.runs:
+            parts = [run.symbols_of(symbols) for run in self.runs]
+            norms = torch.cat([torch.linalg.vector_norm(p.double(), dim=-1) for p in parts], dim=-1)
+            return norms, torch.cat([p.detach().abs().amax(-1) for p in parts], dim=-1)
         if not self.few:
             peaks = symbols.detach().abs().amax(-1, keepdim=True)
             scaled = (symbols / torch.where(peaks > 0, peaks, 1)).double().square()

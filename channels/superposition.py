@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from laser_wireless.channels.segments import Segments
+from laser_wireless.channels.segments import Run, Segments
 from torch import Tensor
 
 _LARGE = 1 << 17  # symbols of a message that should not be copied once more
+_LONG = 32  # symbols of a segment that are worth a matrix product
 
 
 class Air(Protocol):
@@ -75,6 +76,18 @@ def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Ai
             places = torch.split_with_sizes(total, segments.sizes, -1)
             for c, piece, place in zip(columns, pieces, places, strict=True):
                 torch.mm(c, piece, out=place)
+    elif segments.runs:
+        parts = [_by_run(run, coefficients, symbols) for run in segments.runs]
+        total = torch.cat(parts, dim=-1)
     else:
         total = (segments.expand(coefficients) * symbols.unsqueeze(-3)).sum(-2)
     return air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2)
+
+
+def _by_run(run: Run, coefficients: Tensor, symbols: Tensor) -> Tensor:
+    """The sums over a run of equal segments: [..., C, n]."""
+    pieces = run.symbols_of(symbols)  # [..., K, g, l]
+    c = run.segments_of(coefficients)  # [..., C, K, g]
+    if run.length >= _LONG:  # a small matrix product per segment, on views
+        return (c.movedim(-1, -3) @ pieces.movedim(-2, -3)).movedim(-3, -2).flatten(-2)
+    return (c.unsqueeze(-1) * pieces.unsqueeze(-4)).sum(-3).flatten(-2)

@@ -92,7 +92,7 @@ def count_devices(like: Tensor, air: Air) -> Tensor:
 
 def symbols_per_segment(segments: Segments, device: torch.device) -> Tensor:
     """Real symbols of each segment: float64 [G]."""
-    return torch.as_tensor(segments._lengths, dtype=torch.float64, device=device)
+    return segments.lengths_like(torch.empty((), dtype=torch.float64, device=device))
 
 
 def wide(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from laser_wireless.channels.estimation_error import delivered_share, least_error_scale, symbols_per_segment, wide
+from laser_wireless.channels.estimation_error import delivered_share, least_error_scale, wide
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.segments import root
 from torch import Tensor
@@ -118,7 +118,7 @@ def _spend(
     precoder = amplitude * undo_phase(gain) if phase else amplitude
     active = (energy.amax(-1, keepdim=True) > 0) & ((gain != 0) if phase else True)
     arriving = gain * precoder
-    noise_energy = noise_variance[..., None, None] * symbols_per_segment(segments, norms.device)
+    noise_energy = noise_variance[..., None, None] * segments.lengths_like(norms)
     if rule == "least_error":
         scale = least_error_scale(arriving, norms, noise_energy, air)
         counted = air.sum(torch.ones_like(norms), dim=-2)

@@ -17,7 +17,6 @@ from laser_wireless.channels.estimation_error import (
     count_devices,
     delivered_share,
     least_error_scale,
-    symbols_per_segment,
     wide,
 )
 from laser_wireless.channels.full_power import undo_phase
@@ -57,7 +56,7 @@ class MseOptimal:
         limit = segments.from_blocks(root(energy / (needed + empty)).masked_fill(empty, 0))  # of |b|, [..., K, G]
         size = gain.abs()
         most = size * limit  # A_k
-        noise_energy = noise_variance[..., None, None] * symbols_per_segment(segments, norms.device)
+        noise_energy = noise_variance[..., None, None] * segments.lengths_like(norms)
         level, heard = _level(most, powers, noise_energy, air)
 
         num_devices = count_devices(norms, air)
@@ -144,7 +143,7 @@ class RegularisedInversion:
         unusable = (common <= 0) | common.isinf()
         own = torch.minimum(common.masked_fill(unusable, 1), limits).masked_fill(unusable, 0)
         precoder = segments.from_blocks(own) * soft
-        noise_energy = noise_variance[..., None, None] * symbols_per_segment(segments, norms.device)
+        noise_energy = noise_variance[..., None, None] * segments.lengths_like(norms)
         arriving = gain * precoder
         scale = least_error_scale(arriving, norms, noise_energy, air)
         delivered = delivered_share(scale * arriving, count_devices(norms, air)) * active

@@ -10,10 +10,11 @@ Written apart from the rules themselves, in NumPy, so that each can check the ot
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, survival
-from laser_wireless.channels.fading import Fading, NoFading, Rayleigh
+from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.power_control import PowerControl, TimeVaryingPrecoding
@@ -82,11 +83,11 @@ def _threshold_mse(most: Array, nu: Array, noise_energy: float) -> float:
     return float((nu * np.maximum(0, 1 - most / level) ** 2).sum() / k**2 + noise_energy / (k * level) ** 2)
 
 
-def expected_mse(fading: Fading, power_control: PowerControl, num_devices: int, snr: float) -> float:
+def expected_mse(fading: Fading | FadingProcess, power_control: PowerControl, num_devices: int, snr: float) -> float:
     """Mean-square error over noise, fading and messages, one receive antenna, one independent gain per device and round.
 
     Args:
-        fading: law of the gains.
+        fading: law of the gains; phases are uniform, but for `NoFading`.
         power_control: the rule. Of `OpenLoop` without path loss, p0 and max_power are in units of the noise variance.
         num_devices: K.
         snr: linear.
@@ -111,18 +112,49 @@ def expected_mse(fading: Fading, power_control: PowerControl, num_devices: int, 
 def _full_power(fading: Fading, power_control: FullPower, num_devices: int, snr: float) -> float:
     """(1/K) (1 - E[S^2 / (Q + 1/SNR)] / K) with S = sum |h_k|, Q = sum |h_k|^2.
 
-    Under Rayleigh fading E[S^2 e^(-tQ)] = K (1 + (K - 1) pi/4) (1 + t)^-(K+1), and its Laplace transform over t gives
-    K (1 + (K - 1) pi/4) e^c E_{K+1}(c), c = 1/SNR. Where nobody undoes the phases, S is max(0, Re sum h_k), and by symmetry
-    E[S^2 e^(-tQ)] = (K/4) (1 + t)^-(K+1).
+    `_explained` integrates for any law. Under Rayleigh fading E[S^2 e^(-tQ)] = K (1 + (K - 1) pi/4) (1 + t)^-(K+1), and its
+    Laplace transform over t gives K (1 + (K - 1) pi/4) e^c E_{K+1}(c), c = 1/SNR. Where nobody undoes the phases, S is
+    max(0, Re sum h_k), and by symmetry E[S^2 e^(-tQ)] = (K/4) (1 + t)^-(K+1).
     """
     k, c = num_devices, 1 / snr
     if isinstance(fading, NoFading):
         return 1 / (k**2 * snr) if power_control.scale == "unit_sum" else c / (k * (k + c))
-    if not isinstance(fading, Rayleigh) or power_control.scale == "unit_sum":
+    beyond = survival(fading)
+    if beyond is None or power_control.scale == "unit_sum":
         return math.nan
-    if power_control.phase:
-        return (1 - (1 + (k - 1) * math.pi / 4) * scaled_exponential_integral(k + 1, c)) / k
-    return (1 - scaled_exponential_integral(k + 1, c) / 4) / k
+    if not is_rayleigh(fading):
+        return (1 - _explained(beyond, k, c, power_control.phase) / k) / k
+    coherent = 1 + (k - 1) * math.pi / 4 if power_control.phase else 1 / 4
+    return (1 - coherent * scaled_exponential_integral(k + 1, c)) / k
+
+
+def is_rayleigh(fading: Fading | FadingProcess) -> bool:
+    """Whether |h|^2 of one round is exponential with mean 1."""
+    beyond = survival(fading)
+    return beyond is not None and all(abs(beyond(x) - math.exp(-x)) < 1e-12 for x in (0.01, 0.5, 2.0, 5.0))
+
+
+def _explained(beyond: Callable[[float], float], num_devices: int, c: float, phase: bool) -> float:
+    """E[S^2 / (Q + c)] = integral over t > 0 of e^(-ct) E[S^2 e^(-tQ)], for any law of one gain r = |h|.
+
+    The moments E[r^n e^(-t r^2)], n = 0, 1, 2, come from P(r^2 > x) by parts. Trapezoidal sums over log r and log t, where
+    the integrands are smooth and vanish at both ends.
+    """
+    largest = 2.0
+    while beyond(largest**2) > 1e-18 and largest < 1e6:
+        largest *= 2
+    log_r = np.linspace(math.log(1e-8), math.log(largest), 1500)
+    r, t = np.exp(log_r), np.exp(np.linspace(-30, 20, 600))
+    weights = np.array([beyond(x) for x in r**2]) * r * (log_r[1] - log_r[0])
+    tx = np.outer(t, r**2)
+    decay = np.exp(-tx)
+    none = 1 - 2 * t * (decay @ (weights * r))
+    one = ((1 - 2 * tx) * decay) @ weights
+    two = 2 * ((1 - tx) * decay) @ (weights * r)
+    k = num_devices
+    square = k * two * none ** (k - 1)
+    total = square + k * (k - 1) * one**2 * none ** max(k - 2, 0) if phase else square / 4
+    return float((total * np.exp(-c * t) * t).sum() * math.log(t[1] / t[0]))
 
 
 def _time_varying(fading: Fading, threshold: float, num_devices: int, snr: float) -> float:

@@ -11,8 +11,8 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from laser_wireless.benchmarks.theory.power_control import expected_mse, scaled_exponential_integral
-from laser_wireless.channels.fading import Fading, Rayleigh
+from laser_wireless.benchmarks.theory.power_control import expected_mse, is_rayleigh, scaled_exponential_integral
+from laser_wireless.channels.fading import Fading, FadingProcess
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.power_control import PowerControl
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, SingleAntenna, ZeroForcing
@@ -22,7 +22,12 @@ from scipy.special import eval_genlaguerre, gammaln
 
 
 def receiver_mse(
-    receiver: Receiver, fading: Fading, power_control: PowerControl, num_devices: int, num_rx_antennas: int, snr: float
+    receiver: Receiver,
+    fading: Fading | FadingProcess,
+    power_control: PowerControl,
+    num_devices: int,
+    num_rx_antennas: int,
+    snr: float,
 ) -> float:
     """Mean-square error over noise, fading and messages.
 
@@ -42,7 +47,7 @@ def receiver_mse(
     if isinstance(power_control, OpenLoop):
         snr = min(snr, power_control.p0, power_control.max_power or math.inf)
         power_control = FullPower(phase=power_control.phase, scale=power_control.scale)
-    if not (isinstance(fading, Rayleigh) and isinstance(power_control, FullPower) and not power_control.phase):
+    if not (is_rayleigh(fading) and isinstance(power_control, FullPower) and not power_control.phase):
         return math.nan
     if isinstance(receiver, Lmmse):
         return lmmse_mse(num_devices, num_rx_antennas, snr)

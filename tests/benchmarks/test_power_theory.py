@@ -24,10 +24,12 @@ from laser_wireless.benchmarks.theory.receivers import (
     receiver_mse,
 )
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
+from laser_wireless.channels.fading_laws import Nakagami
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.power_control import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, SingleAntenna, ZeroForcing
+from laser_wireless.channels.segments import Grid
 
 BLIND = FullPower(phase=False)
 KNOWN = [
@@ -105,6 +107,27 @@ def test_receivers_of_least_error_over_rayleigh_fading(receiver, num_devices, nu
     errors = joint_design(receiver, BLIND, rayleigh(num_devices, num_rx_antennas, snr, num_rounds=10_000)).error[:, 0] / 4
     expected = receiver_mse(receiver, Rayleigh(), BLIND, num_devices, num_rx_antennas, snr)
     assert_mean(errors, mean=expected, variance=bounded(num_devices))
+
+
+@pytest.mark.parametrize("fading", [Rician(k_factor=3.0), Nakagami(m=2.0), Nakagami(m=0.5)], ids=str)
+@pytest.mark.parametrize("rule", [FullPower(), BLIND], ids=str)
+def test_full_power_over_other_laws(rule, fading):
+    k, snr = 4, 1.5
+    grid = Grid(num_slots=1, symbols_per_cell=4)
+    h = fading(NUM_ROUNDS * k, 1, grid, round=0, generator=seeded(3)).reshape(NUM_ROUNDS, k, 1)
+    errors = errors_of(rule, rayleigh(k, 1, snr)._replace(h=h)) / 4
+    expected = expected_mse(fading, rule, k, snr)
+    assert_mean(errors, mean=expected, variance=bounded(k))
+    assert abs(expected / expected_mse(Rayleigh(), rule, k, snr) - 1) > 0.01 or rule == BLIND
+
+
+@pytest.mark.parametrize("k", [1, 4, 64])
+@pytest.mark.parametrize("snr", [0.1, 1000.0])
+def test_integral_over_a_law_agrees_with_the_closed_form_of_rayleigh(k, snr):
+    """Nakagami just off m = 1 takes the integral, m = 1 the closed form."""
+    for rule in (FullPower(), BLIND):
+        found = expected_mse(Nakagami(m=1 + 1e-7), rule, k, snr)
+        assert found == pytest.approx(expected_mse(Nakagami(m=1.0), rule, k, snr), rel=1e-5)
 
 
 def test_average_at_one_decibel_more_is_noticed():
@@ -194,7 +217,7 @@ def test_one_antenna_is_the_power_controls_own_error():
 
 
 def test_impossible_and_unknown_averages():
-    assert math.isnan(expected_mse(Rician(), FullPower(), 4, 1.0))
+    assert math.isnan(expected_mse(lambda *_: None, FullPower(), 4, 1.0))
     assert math.isnan(expected_mse(Rayleigh(), MseOptimal(), 4, 1.0))
     assert math.isnan(expected_mse(Rayleigh(), FullPower(scale="unit_sum"), 4, 1.0))
     assert math.isnan(expected_mse(Rayleigh(), RULES[-1], 4, 1.0))

@@ -54,7 +54,7 @@ def capacity(snr: Tensor) -> Tensor:
 def dispersion(snr: Tensor) -> Tensor:
     """V = snr (snr + 2) / (snr + 1)^2 (log2 e)^2, bits^2 per complex channel use of the Gaussian channel.
 
-    Twice the dispersion of a real use, eq. (293) of Polyanskiy, Poor, Verdu, "Channel coding rate in the finite
+    Twice the dispersion of a real use: theorem 54 of Polyanskiy, Poor, Verdu, "Channel coding rate in the finite
     blocklength regime", IEEE Trans. Inf. Theory 56(5), 2010.
     """
     return (1 - (1 + snr).square().reciprocal()) / math.log(2) ** 2
@@ -63,7 +63,7 @@ def dispersion(snr: Tensor) -> Tensor:
 def finite_blocklength_bits(snr: Tensor, num_channel_uses: Tensor, error_probability: float) -> Tensor:
     """Normal approximation of the bits in one packet: n C - sqrt(n V) Q^-1(error) + log2(n) / 2, not rounded.
 
-    Polyanskiy, Poor, Verdu (2010), eq. (296), without its O(1). May exceed n C where n snr is of order 1.
+    Polyanskiy, Poor, Verdu (2010), theorem 54 with their term log2(n) / 2. May exceed n C where n snr is of order 1.
     """
     n = num_channel_uses
     back_off = NormalDist().inv_cdf(1 - error_probability)

@@ -8,6 +8,7 @@ from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message, rising
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laser_wireless.channels.correlated_fading import GaussMarkov
 from laser_wireless.channels.digital import DigitalUplink
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
 from laser_wireless.channels.link_rate import Capacity, FiniteBlocklength
@@ -286,6 +287,15 @@ def test_nothing_is_read_on_the_host(rate, link, quantiser):
         reception = receive(uplink, u)
         assert reception.delivered_symbols(u).shape == u.shape
         assert reception.estimate.shape == (60,)
+
+
+def test_fading_continues_from_round_to_round():
+    u, fading = random_message(2, LAYOUT), GaussMarkov(correlation=1.0)
+    uplink = DigitalUplink(energy_budget=1e3, fading=fading)
+    first = receive(uplink, u, round=0)
+    second = receive(uplink, u, round=1, state=first.state)
+    assert torch.equal(first.bits, second.bits)
+    assert not torch.equal(first.bits, receive(uplink, u, round=1).bits)
 
 
 def test_budget_may_follow_a_schedule():

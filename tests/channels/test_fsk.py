@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laser_wireless.channels.correlated_fading import GaussMarkov
 from laser_wireless.channels.fading import Rayleigh
 from laser_wireless.channels.fsk import FskMajorityVote
 from laser_wireless.channels.streams import Streams
@@ -119,6 +122,41 @@ def test_weak_links_weigh_less():
 def test_noise_decides_where_all_abstain():
     won = FskMajorityVote(energy_budget=1.0).aggregate(torch.zeros(2, 20_000), (20_000,), **ROUND).estimate
     assert_mean((won == 1).double(), mean=0.5, variance=0.25)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    budget=st.floats(1e-6, 1e12),
+    noise_variance=st.floats(0, 1e3),
+    size=st.integers(1, 50),
+    abstain_below=st.floats(0, 3),
+    coherence=st.sampled_from(["round", "symbol"]),
+    zeros=st.floats(0, 1),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_no_option_spends_more_than_the_budget(budget, noise_variance, size, abstain_below, coherence, zeros, dtype):
+    u = torch.randn(3, size, dtype=dtype, generator=seeded(size))
+    u = u * (torch.rand(3, size, generator=seeded(1)) >= zeros)
+    uplink = FskMajorityVote(
+        energy_budget=[budget, budget / 7, 0.0],
+        noise_variance=noise_variance,
+        fading=Rayleigh(),
+        coherence=coherence,
+        abstain_below=abstain_below,
+    )
+    reception = uplink.aggregate(u, (size,), **ROUND)
+    reception.ledger.check()
+    share = reception.ledger.active_fraction
+    assert torch.allclose(reception.ledger.energy_spent, share * reception.ledger.energy_allowed)
+    assert (share <= (u != 0).double().mean(-1)).all()
+
+
+def test_fading_continues_from_round_to_round():
+    uplink = FskMajorityVote(energy_budget=1.0, fading=GaussMarkov(correlation=1.0))
+    u = signs(2, 1, size=10)
+    state = uplink.aggregate(u, (10,), **ROUND).state
+    after = uplink.aggregate(u, (10,), round=1, streams=Streams(5), state=state).state
+    assert all(torch.equal(after.fading[name], held) for name, held in state.fading.items())
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

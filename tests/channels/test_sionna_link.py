@@ -7,11 +7,14 @@ import torch
 from helpers.statistical import FALSE_ALARM, seeded
 from helpers.uplinks import random_message
 from laser_wireless.channels.digital import DigitalUplink
+from laser_wireless.channels.fading import Rayleigh
 from laser_wireless.channels.link_rate import capacity, packet_error_probability
 from laser_wireless.channels.quantisation import SparseQuantiser, StochasticQuantiser
 from laser_wireless.channels.sionna_link import LdpcLink
 from laser_wireless.channels.sionna_runtime import load_sionna, sionna_draws_from
 from laser_wireless.channels.streams import Streams
+from laser_wireless.compression import Uncompressed
+from laser_wireless.training import UplinkBridge
 from scipy.stats import binom, fisher_exact
 
 SHORT = LdpcLink(block_uses=64)
@@ -164,6 +167,30 @@ def test_same_round_same_errors_and_torch_left_alone():
     first, again = (uplink.aggregate(u, (60,), round=2, streams=Streams(0)).estimate for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_training_over_real_code_blocks():
+    target = torch.randn(3, 8, 5, generator=seeded(0))
+    model = torch.nn.Linear(5, 8, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    uplink = DigitalUplink(
+        energy_budget=1e3,
+        fading=Rayleigh(),
+        link=LdpcLink(block_uses=64, gap_db=1.5),
+        quantiser=SparseQuantiser(),
+        num_channel_uses=3 * 128,
+    )
+    scheme = Uncompressed(error_feedback=True)
+    bridge = UplinkBridge(model, num_devices=3, compressor=scheme, uplink=uplink, seed=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(20):
+        for k in range(3):
+            with bridge.gradients_of(k):
+                (0.5 * (model.weight - target[k]).square().sum()).backward()
+        bridge.exchange().check()
+        optimizer.step()
+    left = (model.weight.detach() - target.mean(0)).square().sum()
+    assert left < 0.3 * target.mean(0).square().sum()
 
 
 @pytest.mark.parametrize(

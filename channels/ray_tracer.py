@@ -29,7 +29,7 @@ def load_tracer() -> Any:
     if not drjit.has_backend(drjit.JitBackend.CUDA):
         version = tuple(drjit.detail.llvm_version())
         if version < (17,):
-            found = ".".join(map(str, version)) if any(version) else "none"
+            found = ".".join(map(str, version)) if version > (0,) else "none"
             raise ImportError(f"ray tracing on a CPU needs LLVM >= 17, found {found}: {_REMEDY}")
     try:
         import sionna.rt
@@ -87,7 +87,13 @@ def _solve(rt: Any, scene: Any, request: dict[str, Any]) -> dict[str, Any]:
     cosines = (np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth), np.cos(zenith))
     present: Any = (abs(a) > 0).any(1)  # other slots are fillers with tau = -1
     direction = np.where(present[..., None], np.stack(cosines, axis=-1), 0).astype(np.float32)
-    return {"a": a, "tau": np.where(present, tau[0].astype(np.float64), 0), "direction": direction}
+    tau = np.where(present, tau[0].astype(np.float64), 0)
+    order = np.lexsort((abs(a).sum(1), tau, ~present))  # the solver's own order varies from run to run
+    return {
+        "a": np.take_along_axis(a, order[:, None], axis=2),
+        "tau": np.take_along_axis(tau, order, axis=1),
+        "direction": np.take_along_axis(direction, order[..., None], axis=1),
+    }
 
 
 def _load_scene(rt: Any, name: str) -> Any:

@@ -133,7 +133,8 @@ def _check_end(code: int, stderr: str) -> None:
         kind, message = json.loads(lines[-1])
         raise {"ImportError": ImportError, "ValueError": ValueError, "OSError": OSError}[kind](message)
     hint = "; LLVM 15 and 16 abort so: apt-get install libllvm19" if code < 0 else ""
-    raise RuntimeError(f"the ray tracer ended with code {code}: {lines[-1]}{hint}")
+    reason = next((line for line in lines if "ERROR" in line), lines[-1])
+    raise RuntimeError(f"the ray tracer ended with code {code}: {reason}{hint}")
 
 
 class TracedPaths(NamedTuple):

@@ -75,6 +75,8 @@ class SionnaCell:
         precision: "single" for complex64, "double" for complex128.
         spec_version: release of the tables, "19.2" or "16.1".
         time_step_s: see `sionna_conventions.draw_at`.
+        topology_seed: None to draw a topology for each run; else runs share the one of this seed, whose link gains are
+            known beforehand: `cell.link_gain(cell.place(num_devices, generator=generator))`.
 
     All antennas are vertical, those of the base station half a wavelength apart in a row that faces the sector.
     """
@@ -98,6 +100,7 @@ class SionnaCell:
     precision: Literal["single", "double"] = "single"
     spec_version: Literal["16.1", "19.2"] = SPEC_VERSION
     time_step_s: float | None = None
+    topology_seed: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(
@@ -119,6 +122,8 @@ class SionnaCell:
         check_positive(bs_height_m=layout.bs_height, device_height_m=layout.device_height)
         if not 0 < self.sector_deg <= 360:
             raise ValueError(f"sector_deg must be > 0 and <= 360, got {self.sector_deg}")
+        if self.topology_seed is not None and not self.topology_seed >= 0:
+            raise ValueError(f"topology_seed must be an integer >= 0, got {self.topology_seed}")
         if not 0 <= layout.indoor_probability <= 1:
             raise ValueError(f"indoor_probability must be between 0 and 1, got {self.indoor_probability}")
         if self.scenario in ("inh", "inf") and layout.indoor_probability != 1:
@@ -136,6 +141,10 @@ class SionnaCell:
     def place(self, num_devices: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         """Drop devices and draw what stays as it is during a run.
 
+        Args:
+            num_devices: K.
+            generator: of the draws; with topology_seed it only says where the tensors are to be.
+
         Returns:
             state: for `advance`, each tensor with a first axis of K. positions [K, 3] in metres, the base station above
             the origin, its array facing +x; velocities [K, 3] in m/s; orientations [K, 3] in radians; indoor and
@@ -143,6 +152,8 @@ class SionnaCell:
             departure and arrival (degrees), shadowing (linear), K-factor (linear), zenith spreads of arrival and departure
             (degrees), path loss (dB).
         """
+        if self.topology_seed is not None:
+            generator = torch.Generator(generator.device).manual_seed(self.topology_seed)
         with sionna_draws_from(generator) as device:
             state = self._drop(num_devices, generator=load_sionna().config.torch_rng(device))
             channel = self._build(1, device, with_loss=True)

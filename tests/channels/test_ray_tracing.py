@@ -14,6 +14,7 @@ from laser_wireless.channels.multipath import Multipath
 from laser_wireless.channels.paths import draw_paths
 from laser_wireless.channels.ray_tracing import RayTraced, Scene, load_traced, trace_scene
 from laser_wireless.channels.segments import Grid
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 C = 299_792_458.0
 NOW = torch.zeros(1, dtype=torch.float64)
@@ -62,6 +63,9 @@ def test_street_gives_every_device_paths(street):
     model = RayTraced(file=street)
     traced = load_traced(street)
     assert (model.link_gain(4, 2) > 10**-13).all()
+    present = (traced.a != 0).any(1)
+    assert (present[:, 1:] <= present[:, :-1]).all()  # fillers last, paths by their delay
+    assert (traced.tau.diff(dim=-1)[present[:, 1:]] >= 0).all()
     assert traced.a.shape[2] > 1
     assert ((traced.positions[:, :2] - torch.tensor([-33.0, 0.0])).norm(dim=-1) < 210).all()
     h = Multipath(paths=model)(4, 2, Grid(num_slots=1, symbols_per_cell=2), round=0, generator=seeded(1))
@@ -147,6 +151,17 @@ def test_motion_turns_a_path_by_its_doppler_shift(written):
     assert after is state
 
 
+def test_a_round_reads_no_value_on_the_host(written):
+    model = RayTraced(file=written, normalise="mean", speed_m_s=1.0)
+    model.traced(2, 2)  # the file is read once
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        state = None
+        for round in range(2):
+            a, tau, state = model.advance(2, 2, torch.zeros(5), round=round, generator=seeded(round), state=state)
+    assert a.shape == (2, 2, 3, 5)
+    assert tau.shape == (2, 3)
+
+
 def test_file_of_other_numbers_or_another_scene_is_refused(written):
     with pytest.raises(ValueError, match=r"paths\.npz was traced for 2 devices and 2 antennas, not 3 and 2"):
         RayTraced(file=written).traced(3, 2)
@@ -188,7 +203,9 @@ def fake_drjit(monkeypatch, version):
     monkeypatch.setitem(sys.modules, "drjit", drjit)
 
 
-@pytest.mark.parametrize(("version", "found"), [((15, 0, 6), r"15\.0\.6"), ((16, 0, 6), r"16\.0\.6"), ((0, 0, 0), "none")])
+@pytest.mark.parametrize(
+    ("version", "found"), [((15, 0, 6), r"15\.0\.6"), ((16, 0, 6), r"16\.0\.6"), ((-1, -1, -1), "none")]
+)
 def test_llvm_that_would_abort_is_refused(monkeypatch, version, found):
     fake_drjit(monkeypatch, version)
     monkeypatch.setitem(sys.modules, "sionna.rt", None)

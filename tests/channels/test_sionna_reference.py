@@ -1,5 +1,8 @@
 """Our OFDM gains, taps and superposition against Sionna's own channels on the same coefficients."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from helpers.statistical import seeded
@@ -98,3 +101,29 @@ def test_time_domain_is_sionnas_time_channel(sionna, name, precision):
     assert_equal(h, h_time[0, 0, :, :, 0].transpose(0, 1), precision)
     late = torch.nn.functional.pad(x, (num_taps - 1, num_taps - 1)).unfold(-1, num_taps, 1).flip(-1)  # x[n - l]
     assert_equal((h * late[:, None]).sum((0, -1)), y[0, 0], precision)
+
+
+MEMORY = """
+import resource, torch
+from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.sionna_topology import SionnaCell
+from laser_wireless.channels.waveform import Ofdm
+
+torch.set_num_threads(1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+fading = Multipath(paths=SionnaCell())
+generator = torch.Generator().manual_seed(0)
+fading(2, 1, Ofdm().grid(10**5), round=0, generator=generator)
+before = peak()
+h = fading(16, 4, Ofdm().grid(10**7), round=0, generator=generator)
+print(peak() - before, *h.shape)
+"""
+
+
+@pytest.mark.slow
+def test_gains_of_ten_million_symbols_fit_in_memory():
+    """16 devices, 4 antennas: a gain per symbol would take 2.4 GiB, the message itself takes 0.6."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    mebibytes, *shape = map(float, done.stdout.split())
+    assert shape == [16, 4, 298, 100]
+    assert mebibytes < 300

@@ -142,6 +142,17 @@ def test_a_run_without_its_state_has_another_topology():
     assert not torch.equal(state["positions"], other["positions"])
 
 
+def test_runs_may_share_a_topology_and_know_its_link_gains():
+    cell = SionnaCell(topology_seed=5)
+    state = cell.place(6, generator=seeded(1))
+    (first,), used = run(cell, [0])
+    (second,), _ = run(cell, [1])
+    assert all(torch.equal(used[name], state[name]) for name in state)
+    assert not torch.equal(first, second)
+    (absolute,), _ = run(SionnaCell(topology_seed=5, normalise="none"), [0])
+    torch.testing.assert_close(absolute, cell.link_gain(state).sqrt().reshape(-1, 1, 1) * first)
+
+
 def test_devices_stand_where_the_user_puts_them():
     """A device that moves towards the array by the line of sight turns at v / wavelength."""
     cell = SionnaCell(**OUTDOORS, scenario="rma", precision="double", min_speed_m_s=0.0)
@@ -198,6 +209,7 @@ def test_number_of_devices_is_kept():
         ({"indoor_probability": 1.5}, "indoor_probability must be between 0 and 1"),
         ({"scenario": "inh", "indoor_probability": 0.5}, "indoor_probability must be 1 in inh"),
         ({"scenario": "rma", "o2i": "high"}, 'o2i="high" is of umi and uma only'),
+        ({"topology_seed": -1}, "topology_seed must be an integer >= 0"),
         ({"time_step_s": 0.0}, "time_step_s must be finite and > 0"),
     ],
 )

@@ -81,7 +81,8 @@ class DigitalUplink:
         mean_over: "received" divides the sum by the devices that were received, symbol by symbol; "all" by all that have
             energy. With error feedback and many lost packets, "all" counts what is sent later no more than the rest.
         access: "tdma": devices take turns, each at power K P / N; "ofdma": all at once, each on its own subcarriers, at
-            P / N. The ledger's peak tells them apart, nothing else.
+            P / N. The ledger's peak tells them apart, nothing else. It is the mean power of a device's real symbols while
+            it sends, for Gaussian symbols have no largest one.
         bandwidth_hz: complex channel uses per second; gives the ledger its seconds.
     """
 

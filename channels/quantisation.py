@@ -153,37 +153,63 @@ class SparseQuantiser:
     def _block(self, u: Tensor, allowance: Tensor, generator: torch.Generator) -> _Block:
         size = u.shape[-1]
         payload = (allowance - self.scale_bits - 1).clamp(min=0)
-        width = (payload / size).floor().clamp(max=self.max_bits)
-        fine = (width >= 2).unsqueeze(-1) & (self.max_bits > 1)
         peak = u.abs().amax(-1, keepdim=True)
         unit = u / peak.masked_fill(peak == 0, 1)
 
-        count = most_signs(payload, size)
-        order = torch.argsort(unit.abs(), dim=-1, descending=True, stable=True)
-        in_order = torch.arange(size, device=u.device) < count.unsqueeze(-1)
-        largest = torch.zeros_like(in_order).scatter(-1, order, in_order)
-        signs = torch.where(unit >= 0, 1.0, -1.0).to(u.dtype)
-        some, every = (unit.abs() * largest).double().sum(-1), unit.abs().double().sum(-1)
-        better = every.square() / size >= some.square() / count.clamp(min=1)
-        dense = ((payload >= size) & better).unsqueeze(-1) | fine
-        chosen = largest | dense
-
-        levels = ((width - 1).exp2() - 1).clamp(min=1).to(u.dtype).unsqueeze(-1)
-        rms = unit.double().square().mean(-1, keepdim=True).sqrt()
-        loading = torch.where(width.unsqueeze(-1) >= 8, 1, (0.6 * width.unsqueeze(-1) * rms).clamp(max=1)).to(u.dtype)
-        rounded = (unit / loading.masked_fill(loading == 0, 1) * levels).round()
-        codes = torch.where(fine, torch.maximum(torch.minimum(rounded, levels), -levels), signs * chosen)
+        width = (payload / size).floor().clamp(max=self.max_bits)  # of each entry, if all are sent
+        fine = width >= 2
+        count = most_signs(payload, size)  # entries that can be sent by position and sign
+        largest, better = _largest(unit, count)
+        dense = fine | ((payload >= size) & ~better)
+        chosen = largest | dense.unsqueeze(-1)
+        signs = torch.where(unit >= 0, 1, -1).to(u.dtype) * chosen
+        codes = torch.where(fine.unsqueeze(-1), _nearest_levels(unit, width.unsqueeze(-1)), signs)
 
         energy = codes.double().square().sum(-1)
         best = (unit.double() * codes).sum(-1) / energy.masked_fill(energy == 0, 1)
         scale = rounded_scale(best * peak.squeeze(-1), self.scale_bits, up=False)
-        each = torch.where(fine.squeeze(-1), width, 1)
-        positions = torch.where(dense.squeeze(-1), 0, log2_binomial(size, count).ceil())
-        number = torch.where(dense.squeeze(-1), size, count)
+        each = torch.where(fine, width, 1)
+        positions = torch.where(dense, 0, log2_binomial(size, count).ceil())
+        number = torch.where(dense, size, count)
         sent = number > 0
         used = (self.scale_bits + 1 + positions + number * each) * sent
         values = codes * scale.to(u.dtype).unsqueeze(-1)
         return _Block(values, used, sent, chosen * each.to(torch.uint8).unsqueeze(-1), None)
+
+
+def _largest(unit: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The `count` entries largest in magnitude, and whether their signs alone say more than the signs of all.
+
+    m signs with one size leave ||u||^2 - (sum of the m magnitudes)^2 / m.
+
+    Args:
+        unit: real [..., N].
+        count: m, float64 [...], whole numbers.
+
+    Returns:
+        largest: bool [..., N]. better: bool [...].
+    """
+    size = unit.shape[-1]
+    magnitudes = unit.abs()
+    order = torch.argsort(magnitudes, dim=-1, descending=True, stable=True)
+    in_order = torch.arange(size, device=unit.device) < count.unsqueeze(-1)
+    largest = torch.zeros_like(in_order).scatter(-1, order, in_order)
+    some, every = (magnitudes * largest).double().sum(-1), magnitudes.double().sum(-1)
+    return largest, some.square() / count.clamp(min=1) > every.square() / size
+
+
+def _nearest_levels(unit: Tensor, width: Tensor) -> Tensor:
+    """Round numbers in [-1, 1] to whole multiples of a step, 2^(b-1) - 1 at most to either side.
+
+    Args:
+        unit: real [..., N], the largest magnitude being 1.
+        width: b, float64 [..., 1]; 2 or more where the result is used.
+    """
+    levels = ((width - 1).exp2() - 1).clamp(min=1).to(unit.dtype)
+    rms = unit.double().square().mean(-1, keepdim=True).sqrt()
+    loading = torch.where(width >= 8, 1, (0.6 * width * rms).clamp(max=1)).to(unit.dtype)
+    rounded = (unit / loading.masked_fill(loading == 0, 1) * levels).round()
+    return torch.maximum(torch.minimum(rounded, levels), -levels)
 
 
 def rounded_scale(value: Tensor, scale_bits: int, *, up: bool) -> Tensor:

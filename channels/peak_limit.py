@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 
 import torch
 from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
+from laser_wireless.channels.segments import Segments, root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeakLimited:
-    """Lower the amplitude of all devices together, block by block, until no symbol exceeds the peak.
+    """Keep a rule's peaks below a limit, without clipping and without breaking alignment.
 
-    Devices stay as aligned as they were: precoders times f, the receiver's scale over f, f <= 1 one factor for a block.
-    Nothing is clipped; bias and `delivered` are the inner rule's, its noise energy grows by 1/f^2. After an inner rule that
-    weighs bias against noise, the error is no longer the least possible. The factor is one more number that devices must
-    share in each block.
+    The rule is given no more energy than a device may spend at the peak, peak_power ||u_kb||^2 / max |u_kb[s]|^2: inversion
+    then lowers the common amplitude of all, full power that of the device in question, and `MseOptimal` stays optimal. That
+    is enough where a rule has one amplitude in a block. Where the gain changes within a block and the precoder with it, a
+    louder segment lowers the whole block for all devices, precoders times f <= 1 and the receiver's scale over f: bias and
+    `delivered` stay, noise energy grows by 1/f^2, and f is one more number that the devices must share.
 
     Args:
         power_control: the rule to limit.
@@ -50,13 +52,25 @@ class PeakLimited:
             raise ValueError(
                 "PeakLimited needs agreement.peaks, [..., K, G], got None; segments.measure(symbols) returns them"
             )
-        inner = self.power_control(h, norms, energy, noise_variance, agreement=agreement)
         margin = 1 - 16 * torch.finfo(peaks.dtype).eps  # rounding of the symbols must not break the limit
-        size = inner.precoder.abs().double()
-        loudest = agreement.air.max((size * peaks).expand(norms.shape), dim=-2)  # [..., 1, G]
-        blocks = torch.arange(len(segments.block_sizes), device=norms.device)
-        block = segments.from_blocks(blocks).expand(loudest.shape)
-        top = loudest.new_zeros(*loudest.shape[:-1], len(segments.block_sizes)).scatter_reduce(-1, block, loudest, "amax")
         limit = margin * math.sqrt(self.peak_power)
+        peaks = peaks.double()
+        highest = _largest_in_blocks(peaks, segments)
+        silent = highest == 0
+        size = root(segments.sum_in_blocks(norms.square())) / highest.masked_fill(silent, 1)
+        most = (limit * size).square().masked_fill(silent, torch.inf)
+        inner = self.power_control(h, norms, torch.minimum(energy, most), noise_variance, agreement=agreement)
+
+        loudest = agreement.air.max((inner.precoder.abs() * peaks).expand(norms.shape), dim=-2)  # [..., 1, G]
+        top = _largest_in_blocks(loudest, segments)
         factor = segments.from_blocks(limit / top.clamp(min=limit))
         return inner._replace(precoder=inner.precoder * factor, scale=inner.scale / factor)
+
+
+def _largest_in_blocks(values: Tensor, segments: Segments) -> Tensor:
+    """Largest of values >= 0 [..., G] of the segments within each block: [..., B]."""
+    if segments.are_blocks:
+        return values
+    num_blocks = len(segments.block_sizes)
+    block = segments.from_blocks(torch.arange(num_blocks, device=values.device)).expand(values.shape)
+    return values.new_zeros(*values.shape[:-1], num_blocks).scatter_reduce(-1, block, values, "amax")

@@ -9,6 +9,7 @@ from helpers.transceivers import RULES, Instance, agreement, one_segment, random
 from helpers.uplinks import FADINGS, deep_fades, name_of, random_message
 from laser_wireless.channels import AlignedInversion, AnalogUplink, NoFading, Rayleigh, Streams, TruncatedInversion
 from laser_wireless.channels.full_power import FullPower, OpenLoop
+from laser_wireless.channels.optimal_power import MseOptimal
 from laser_wireless.channels.peak_limit import PeakLimited
 from laser_wireless.channels.power_control import TimeVaryingPrecoding
 from laser_wireless.channels.segments import Grid, Segments
@@ -213,32 +214,48 @@ def peaks_of(num_instances, num_devices, num_segments):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_peaks_stay_below_their_limit_and_alignment_is_kept(rule):
+def test_peaks_stay_below_their_limit(rule):
     instance, peaks = random_instance(200, 4), peaks_of(200, 4, 1)
     free = settle(rule, instance, peaks=peaks)
     limited = settle(PeakLimited(power_control=rule, peak_power=0.2), instance, peaks=peaks)
-    power = (limited.precoder.abs() * peaks).square()
-    assert (power <= 0.2).all()
+    assert ((limited.precoder.abs() * peaks).square() <= 0.2).all()
     assert ((free.precoder.abs() * peaks).square() > 0.2).any()
+    unlimited = settle(PeakLimited(power_control=rule, peak_power=1e9), instance, peaks=peaks)
+    assert all(torch.equal(one, other) for one, other in zip(unlimited, free, strict=True))
+
+
+@pytest.mark.parametrize("rule", [AlignedInversion(), TruncatedInversion(threshold=0.3)], ids=str)
+def test_peak_limit_keeps_alignment_and_goes_to_the_limit(rule):
+    instance, peaks = random_instance(200, 4), peaks_of(200, 4, 1)
+    free = settle(rule, instance, peaks=peaks)
+    limited = settle(PeakLimited(power_control=rule, peak_power=0.2), instance, peaks=peaks)
     torch.testing.assert_close(limited.scale * limited.precoder, free.scale * free.precoder)
-    over = (free.precoder.abs() * peaks).square().amax(1, keepdim=True) > 0.2
-    torch.testing.assert_close(
-        power.amax(1, keepdim=True)[over], torch.full_like(power[:, :1][over], 0.2), rtol=1e-5, atol=0
-    )
-    assert torch.equal(limited.precoder[~over.expand_as(power)], free.precoder[~over.expand_as(power)])
-    assert torch.equal(limited.delivered, free.delivered)
+    tops = [(t.precoder.abs() * peaks).square().amax((1, 2)) for t in (limited, free)]
+    torch.testing.assert_close(tops[0], tops[1].clamp(max=0.2), rtol=1e-5, atol=0)
+    torch.testing.assert_close(limited.delivered, free.delivered)
+
+
+def test_least_error_below_a_peak_is_that_of_the_energy_it_leaves():
+    instance, peaks = random_instance(200, 4), peaks_of(200, 4, 1)
+    limited = settle(PeakLimited(power_control=MseOptimal(), peak_power=0.2), instance, peaks=peaks)
+    at_the_peak = 0.2 * (instance.norms / peaks).square()
+    expected = settle(MseOptimal(), instance._replace(energy=torch.minimum(instance.energy, at_the_peak)))
+    torch.testing.assert_close(limited.precoder, expected.precoder, rtol=1e-5, atol=0)
+    torch.testing.assert_close(limited.scale, expected.scale, rtol=1e-5, atol=0)
 
 
 def test_peak_limit_lowers_the_segments_of_a_block_together_and_no_other():
     segments = Segments((4, 2), Grid(num_slots=3, symbols_per_cell=2))
-    ones = torch.ones(2, 3, dtype=torch.float64)
-    peaks = torch.tensor([[1.0, 10.0, 0.5], [1.0, 1.0, 0.5]])
-    instance = Instance(ones, ones, torch.ones(2, 2, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64), segments)
-    free, limited = settle(AlignedInversion(), instance), settle(PeakLimited(), instance, peaks=peaks)
-    factor = (limited.precoder / free.precoder)[0]
-    assert factor[0] == factor[1]
-    assert factor[0] * free.precoder[0, 1] * 10 == pytest.approx(1.0, rel=1e-5)
-    assert factor[2] == 1
+    gains = torch.tensor([[0.5, 0.1, 1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    peaks = torch.tensor([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5]])
+    ones = torch.ones(2, 2, dtype=torch.float64)
+    instance = Instance(gains, torch.ones(2, 3, dtype=torch.float64), ones, torch.tensor(1.0, dtype=torch.float64), segments)
+    free, limited = (settle(rule, instance, peaks=peaks) for rule in (AlignedInversion(), PeakLimited(peak_power=0.01)))
+    factor = limited.precoder / free.precoder
+    torch.testing.assert_close(factor[:, :2], factor[:1, :1].expand(2, 2))
+    assert limited.precoder[0, 1] == pytest.approx(0.1, rel=1e-5)  # the deepest fade sends the highest peak
+    torch.testing.assert_close(factor[:, 2], torch.full_like(factor[:, 2], 0.2), rtol=1e-5, atol=0)
+    torch.testing.assert_close(limited.scale * factor[:1], free.scale)
 
 
 def test_peak_limit_without_peaks_says_what_is_missing():

@@ -8,8 +8,9 @@ t is the start of a slot and f the centre of a frequency block, relative to the 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from laser_wireless.channels.paths import Paths, PathsProcess, draw_paths, frequency_response
@@ -107,3 +108,15 @@ class Multipath:
         if self.frequency == "flat":
             return a.sum(2).unsqueeze(-1), state
         return frequency_response(a, tau, block_frequencies(grid, generator.device)), state
+
+
+def as_fading(model: Any) -> Any:
+    """A model of paths as a fading over a grid: known by its third argument, `times`. Anything else stays as it is."""
+    method = model.advance if isinstance(model, PathsProcess) else model
+    if isinstance(model, Multipath) or not callable(method):
+        return model
+    try:
+        names = list(inspect.signature(method).parameters)
+    except (TypeError, ValueError):  # a callable of another language
+        return model
+    return Multipath(paths=model) if names[2:3] == ["times"] else model

@@ -15,7 +15,7 @@ import torch
 from laser_wireless.channels.csi import Knowledge, PerfectCsi, apply_csi
 from laser_wireless.channels.energy import budget_of_round
 from laser_wireless.channels.fading import NoFading, draw_gains
-from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.multipath import Multipath, as_fading
 from laser_wireless.channels.paths import draw_paths, frequency_response
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.reception import NOTHING, UplinkState
@@ -223,10 +223,11 @@ def _draw_taps(
     assert ofdm is not None
     assert slot_s is not None
     assert block_hz is not None
-    if isinstance(uplink.fading, Multipath):
+    fading = as_fading(uplink.fading)
+    if isinstance(fading, Multipath):
         times = torch.arange(grid.num_slots, dtype=torch.float64, device=symbols.device) * slot_s
         a, tau, after = draw_paths(
-            uplink.fading.paths,
+            fading.paths,
             num_devices,
             uplink.num_rx_antennas,
             times,

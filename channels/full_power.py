@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from laser_wireless.channels.estimation_error import delivered_share, least_error_scale, wide
+from laser_wireless.channels.estimation_error import count_devices, delivered_share, least_error_scale, wide
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.segments import root
+from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
 ScaleRule = Literal["least_error", "unit_sum"]
@@ -121,14 +122,19 @@ def _spend(
     noise_energy = noise_variance[..., None, None] * segments.lengths_like(norms)
     if rule == "least_error":
         scale = least_error_scale(arriving, norms, noise_energy, air)
-        counted = air.sum(torch.ones_like(norms), dim=-2)
+        counted = count_devices(norms, air)
     else:
-        counted = air.sum(active.double().expand(norms.shape), dim=-2)
-        talking = air.sum(((precoder != 0) & active).double().expand(norms.shape), dim=-2)  # the others say zero
+        counted = _count(active, norms, air)
+        talking = _count((precoder != 0) & active, norms, air)  # the others say zero
         total = air.sum(arriving.real if arriving.is_complex() else arriving, dim=-2)
         heard = (total > 0) & (counted > 0)
         scale = (talking / (total * counted).masked_fill(~heard, 1)).masked_fill(~heard, 0)
     return Transceiver(precoder, scale, delivered_share(scale * arriving, counted) * active, active)
+
+
+def _count(chosen: Tensor, norms: Tensor, air: Air) -> Tensor:
+    """How many devices are chosen: bool, broadcastable to [..., K, G] -> float64 [..., 1, G]."""
+    return air.sum(chosen.double().expand(*chosen.shape[:-2], norms.shape[-2], -1), dim=-2)
 
 
 def undo_phase(gain: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class PeakLimited:
         most = (limit * size).square().masked_fill(silent, torch.inf)
         inner = self.power_control(h, norms, torch.minimum(energy, most), noise_variance, agreement=agreement)
 
-        loudest = agreement.air.max((inner.precoder.abs() * peaks).expand(norms.shape), dim=-2)  # [..., 1, G]
+        loudest = agreement.air.max(inner.precoder.abs() * peaks, dim=-2)  # [..., 1, G]
         top = _largest_in_blocks(loudest, segments)
         factor = segments.from_blocks(limit / top.clamp(min=limit))
         return inner._replace(precoder=inner.precoder * factor, scale=inner.scale / factor)

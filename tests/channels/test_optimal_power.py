@@ -209,6 +209,23 @@ def test_batched_equals_one_by_one(rule):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
+def test_many_gains_meet_one_message(rule):
+    """Leading axes of the gains alone, as in a Monte-Carlo over fades; also one gain, energy and row for all devices."""
+    many, one = random_instance(5, 4), random_instance(1, 4, seed=1)
+    h, (norms, energy) = many.h, (one.norms[0], one.energy[0])
+    noise = torch.tensor(0.5, dtype=torch.float64)
+    together = settle(rule, Instance(h, norms, energy, noise, many.segments))
+    for i in range(5):
+        alone = settle(rule, Instance(h[i], norms, energy, noise, many.segments))
+        torch.testing.assert_close(together.precoder.expand(5, 4, 1)[i], alone.precoder)
+        torch.testing.assert_close(together.scale[i], alone.scale)
+    equal = settle(rule, Instance(h[0, :1], norms, energy[:1], noise, many.segments))
+    spelled = settle(rule, Instance(h[0, :1].expand(4, 1), norms, energy[:1].expand(4, 1), noise, many.segments))
+    torch.testing.assert_close(equal.precoder, spelled.precoder)
+    torch.testing.assert_close(equal.scale, spelled.scale)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_gradients_match_finite_differences(rule):
     instance = random_instance(2, 3, decades=0.2, seed=2)
     inputs = [value.clone().requires_grad_() for value in instance[:4]]

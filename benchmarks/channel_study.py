@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
+from laser_wireless.benchmarks.channel_views.laws import envelope
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
 from laser_wireless.benchmarks.theory.receivers import receiver_mse
 from laser_wireless.channels.csi import Csi, PerfectCsi
 from laser_wireless.channels.energy import energy_from_snr, from_db
-from laser_wireless.channels.estimation_error import mean_square_error, symbols_per_segment
+from laser_wireless.channels.estimation_error import mean_square_error
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.impairments import Impairment
@@ -296,7 +298,7 @@ def _given(
         plan.norms,
         noise_gain=plan.noise_amplitude.square(),
         noise_variance=uplink.noise_variance_like(message),
-        num_symbols=symbols_per_segment(plan.segments, message.device),
+        num_symbols=plan.segments.lengths_like(plan.norms),
     )
     return error.sum(-1) / message.shape[-1]
 
@@ -343,8 +345,10 @@ def _silence(uplink: AnalogUplink) -> float:
     threshold = control.threshold if isinstance(control, TimeVaryingPrecoding) else inversion_threshold(control)
     if threshold == 0:
         return 0.0
-    beyond = survival(uplink.fading)
     known = isinstance(uplink.csi, PerfectCsi) and uplink.link_gain is None and uplink.single_antenna
-    if threshold is None or beyond is None or not known:
+    if threshold is None or not known:
         return math.nan
+    beyond, law = survival(uplink.fading), envelope(uplink.fading)
+    if beyond is None:
+        return math.nan if law is None else 1 - float(law.survival(np.array(threshold)))
     return 1 - beyond(threshold)

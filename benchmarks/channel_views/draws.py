@@ -1,0 +1,59 @@
+"""Gains for Monte-Carlo: independent runs of consecutive rounds, as one tensor."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeAlias
+
+import torch
+from laser_wireless.channels.fading import Fading, FadingProcess, draw_gains
+from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.streams import Streams
+from torch import Tensor
+
+FadingModel: TypeAlias = Fading | FadingProcess
+
+
+def draw_runs(
+    fading: FadingModel,
+    num_devices: int,
+    grid: Grid,
+    *,
+    runs: range,
+    num_rounds: int,
+    seed: int,
+    device: torch.device,
+    num_rx_antennas: int = 1,
+) -> Tensor:
+    """Draw the gains of some runs of `num_rounds` consecutive rounds each.
+
+    A `FadingProcess` starts afresh in each run and continues from round to round within it. Another model has no memory:
+    its runs are pieces of one sequence of rounds, so that a replayed file is read on and not begun again.
+
+    Returns:
+        h: [runs, num_rounds, K, N_r, C], C = T F, or 1 where the model gives one gain for all cells.
+    """
+    remembers = isinstance(fading, FadingProcess)
+    drawn = []
+    for run in runs:
+        streams, state = Streams(seed_of_run(seed, run) if remembers else seed), None
+        for i in range(num_rounds):
+            round = i if remembers else run * num_rounds + i
+            h, state = draw_gains(
+                fading,
+                num_devices,
+                grid,
+                round=round,
+                generator=streams.generator("gains", round, device),
+                num_rx_antennas=num_rx_antennas,
+                state=state,
+            )
+            drawn.append(h.expand(num_devices, num_rx_antennas, -1))
+    return torch.stack(drawn).unflatten(0, (len(runs), num_rounds))
+
+
+def seed_of_run(seed: int, run: int) -> int:
+    """Seed of an independent run: the user's own for the first, 63 bits of a hash for the others."""
+    if run == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}/run {run}".encode()).digest()[:8], "little") >> 1

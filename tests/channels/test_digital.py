@@ -144,6 +144,61 @@ def test_packets_of_finite_length_fail_as_asked():
     assert 0.03 < lost <= 0.05 + 5 * math.sqrt(0.05 / num)
 
 
+class SomePackets:
+    """A user's link: 176 bits in packets, of which given ones arrive."""
+
+    def __init__(self, *arrive):
+        self.arrive = torch.tensor(arrive, dtype=torch.bool)
+
+    def bits(self, snr, num_channel_uses):
+        return torch.full_like(snr, 176.0)
+
+    def arrivals(self, snr, bits, num_channel_uses, *, generator):
+        return self.arrive.expand(*bits.shape, -1)
+
+
+@pytest.mark.parametrize("num_packets", [2, 8, 11, 16])
+def test_symbols_are_lost_with_any_packet_that_holds_a_bit_of_them(num_packets):
+    """A scale of 16 bits, then 40 symbols of 4 bits each; without the scale nothing can be read."""
+    u, size = random_message(1, (40,)), 176 / num_packets
+    for lost in range(num_packets):
+        link = SomePackets(*(packet != lost for packet in range(num_packets)))
+        reception = receive(DigitalUplink(energy_budget=1.0, link=link), u, (40,))
+        assert reception.bits.item() == 176
+
+        def touched(start, end, lost=lost):
+            return any(int((bit + 0.5) / size) == lost for bit in range(start, end))
+
+        gone = torch.tensor([touched(0, 16) or touched(16 + 4 * s, 20 + 4 * s) for s in range(40)])
+        assert torch.equal(reception.decoded[0] == 0, gone)
+        assert reception.lost.item() == pytest.approx(gone.double().mean().item())
+
+
+def test_snr_of_a_channel_use():
+    """P = 300 over 25 channel uses of noise 2 sigma^2 = 4: SNR 3, two bits each."""
+    seen = []
+
+    class Watching(Capacity):
+        def bits(self, snr, num_channel_uses):
+            seen.append((snr.tolist(), num_channel_uses.tolist()))
+            return super().bits(snr, num_channel_uses)
+
+    uplink = DigitalUplink(energy_budget=300.0, noise_variance=2.0, link=Watching(), num_channel_uses=103)
+    receive(uplink, random_message(4, LAYOUT))
+    assert seen[0] == ([3.0] * 4, [25.0])
+
+
+def test_schedule_without_a_number_makes_the_round_void():
+    def broken(round):
+        return torch.tensor([1e6, math.nan, math.inf])
+
+    reception = receive(DigitalUplink(energy_budget=broken), random_message(3, LAYOUT))
+    assert (reception.estimate == 0).all()
+    assert (reception.ledger.energy_spent == 0).all()
+    with pytest.raises(FloatingPointError, match=r"devices \[1, 2\]"):
+        reception.ledger.check()
+
+
 def test_mean_over_all_divides_by_everybody_with_energy():
     u = random_message(3, LAYOUT)
     options = {"energy_budget": [1e30, 0.0, 1e30], "num_channel_uses": 300}

@@ -190,12 +190,12 @@ def test_snr_of_a_channel_use():
 
 def test_schedule_without_a_number_makes_the_round_void():
     def broken(round):
-        return torch.tensor([1e6, math.nan, math.inf])
+        return torch.tensor([1e6, math.nan, math.inf, -1.0])
 
-    reception = receive(DigitalUplink(energy_budget=broken), random_message(3, LAYOUT))
+    reception = receive(DigitalUplink(energy_budget=broken), random_message(4, LAYOUT))
     assert (reception.estimate == 0).all()
     assert (reception.ledger.energy_spent == 0).all()
-    with pytest.raises(FloatingPointError, match=r"devices \[1, 2\]"):
+    with pytest.raises(FloatingPointError, match=r"devices \[1, 2, 3\]"):
         reception.ledger.check()
 
 

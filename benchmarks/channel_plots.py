@@ -29,7 +29,7 @@ def plot_error(rows: Sequence[Row], path: Path, title: str) -> None:
     labels = _labels(rows, "case")
     crowded = len(labels) > _ROOM
     silent = any(row["silent"] > 0 for row in rows)
-    figure = Figure(figsize=((7.6, 11.4)[silent] + 1.8 * crowded, 4.1), layout="constrained")
+    figure = Figure(figsize=((7.8, 11.4)[silent], 4.1 + 0.7 * crowded), layout="constrained")
     error, *more, energy = figure.subplots(1, 2 + silent, width_ratios=(1.35, *[1] * (1 + silent)))
     for number, label in enumerate(labels):
         mine = [row for row in rows if row["case"] == label]
@@ -60,7 +60,7 @@ def plot_error(rows: Sequence[Row], path: Path, title: str) -> None:
         axes.set_xlabel("SNR of one device, per real symbol [dB]")
         axes.grid(alpha=0.25)
     if crowded:
-        figure.legend(*_marks_last(error), loc="outside right upper", frameon=False, fontsize=8)
+        figure.legend(*_marks_last(error), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     else:
         error.legend(*_marks_last(error), frameon=False, fontsize=8)
     _finish(figure, path, title)
@@ -79,7 +79,7 @@ def _key_of_error(rows: Sequence[Row], error: Axes, energy: Axes) -> None:
     energy.plot([], [], "o-", lw=1, ms=5, color=_GREY, label="mean over devices")
     energy.plot([], [], "o:", lw=1, ms=5, mfc="none", color=_GREY, label="largest seen")
     energy.axhline(1, color="k", ls="--", lw=1.2, label="budget")
-    energy.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    energy.legend(frameon=False, fontsize=8, loc="upper left", ncols=2, columnspacing=1, handlelength=1.8)
 
 
 def _key_of_silence(rows: Sequence[Row], silence: Axes) -> None:
@@ -243,7 +243,7 @@ def plot_spectrogram(picture: Spectrogram, path: Path, title: str) -> None:
         (profile, "power over delay"),
     ):
         axes.set_title(text, fontsize=9)
-    _finish(figure, path, title)
+    _finish(figure, path, title, image=True)
 
 
 def _marks_last(axes: Axes) -> tuple[list[Any], list[str]]:
@@ -261,16 +261,15 @@ def _unit_of(largest: float, unit: str) -> tuple[float, str]:
     return unit_of(largest, unit) if unit in ("s", "Hz") else (1.0, f"{unit}s")
 
 
-def _finish(figure: Figure, path: Path, title: str) -> None:
-    """Write as PDF, and as a small PNG of 256 colours."""
+def _finish(figure: Figure, path: Path, title: str, *, image: bool = False) -> None:
+    """Write as PDF and PNG; the PNG small: one without an image has 256 colours, one with an image fewer dots."""
     from PIL import Image
 
-    width = int(12 * figure.get_figwidth())
-    figure.suptitle(textwrap.fill(title, width), fontsize=10)
+    figure.suptitle(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=10)
     figure.savefig(path.with_suffix(".pdf"), dpi=150)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150)
-    image = Image.open(drawn).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        path.with_suffix(".png"), optimize=True
-    )
+    figure.savefig(drawn, format="png", dpi=96 if image else 150)
+    picture = Image.open(drawn).convert("RGB")
+    if not image:
+        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(path.with_suffix(".png"), optimize=True)

@@ -34,7 +34,7 @@ from torch import Tensor
 VIEWS = ("error", "gains", "correlation", "spectrogram", "all")
 AVERAGED, CONDITIONAL, SIMULATED = "mean over fading", "given the gains", "none: as simulated"
 _AT_ONCE = 1 << 22  # real symbols of all devices and rounds that are simulated together
-_RUN, _WARM_UP = 20, 10  # rounds of a run where rounds depend on those before, and how many of them are not counted
+_RUN, _WARM_UP = 20, 10  # rounds of a run where rounds depend on those before; those not counted where knowledge is late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +156,8 @@ def cases(settings: ChannelStudy) -> list[Case]:
 def study(settings: ChannelStudy, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> list[Row]:
     """Measure each case at each SNR.
 
-    Where fading continues over rounds or knowledge is late, rounds come in independent runs of 20, of which the last 10
-    count, and standard errors are those over runs. Hardware (impairments) and link gains are drawn once.
+    Where fading continues over rounds or knowledge is late, rounds come in independent runs of 20, and standard errors are
+    those over runs; with late knowledge the last 10 of each count. Hardware (impairments) and link gains are drawn once.
 
     Returns:
         rows with case, snr_db, energy_budget, mse (per symbol of the mean message, with standard error mse_se),
@@ -199,8 +199,8 @@ class _Block:
 
 
 def _blocks(settings: ChannelStudy, uplink: AnalogUplink) -> Iterator[_Block]:
-    one_by_one = isinstance(uplink.fading, FadingProcess) or _remembers(settings, uplink)
-    length, warm_up = (_RUN, _WARM_UP) if one_by_one else (1, 0)
+    warm_up = _WARM_UP if _remembers(settings, uplink) else 0
+    length = _RUN if warm_up or isinstance(uplink.fading, FadingProcess) else 1
     num_runs = max(2, settings.num_rounds // length)
     numbers = settings.num_devices * max(
         settings.num_symbols, 4 * uplink.num_rx_antennas * uplink.grid((settings.num_symbols,)).num_cells

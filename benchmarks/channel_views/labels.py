@@ -12,7 +12,7 @@ _LONG = 28  # characters that a legend has room for
 
 
 def label_of(component: Any) -> str:
-    """Class name with the arguments that matter: those without a default, changed ones, and a single number."""
+    """Class name with the arguments that matter: those without a default, changed ones, and a single number other than 0."""
     if isinstance(component, Multipath):
         return label_of(component.paths)
     if not is_dataclass(component) or isinstance(component, type):
@@ -23,7 +23,7 @@ def label_of(component: Any) -> str:
         _written(entry.name, value)
         for entry, value in values
         if isinstance(value, str | int | float)
-        and (entry.default is MISSING or value != entry.default or (entry in numbers and len(numbers) == 1))
+        and (entry.default is MISSING or value != entry.default or (value and entry in numbers and len(numbers) == 1))
     ]
     name = type(component).__name__
     return f"{name} ({', '.join(told)})" if told else name

@@ -39,7 +39,15 @@ from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.impairments import Impairment, Radio
 from laser_wireless.channels.impulsive_noise import BernoulliGaussianNoise, MiddletonNoise
 from laser_wireless.channels.interference import BarrageJammer, OtherCells, PulsedJammer, ToneJammer
-from laser_wireless.channels.large_scale import Annulus, CellGain, Distances, LogNormalShadowing, Positions
+from laser_wireless.channels.large_scale import (
+    Annulus,
+    CellGain,
+    Distances,
+    LogNormalShadowing,
+    Positions,
+    cell_energy_budget,
+    noise_power_dbm,
+)
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.link_rate import Capacity, FiniteBlocklength
 from laser_wireless.channels.multipath import Multipath
@@ -59,7 +67,7 @@ from laser_wireless.channels.power_control import (
     TruncatedInversion,
 )
 from laser_wireless.channels.quantisation import SparseQuantiser, StochasticQuantiser
-from laser_wireless.channels.ray_tracing import RayTraced, Scene
+from laser_wireless.channels.ray_tracing import RayTraced, Scene, trace_scene
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, SingleAntenna, ZeroForcing
 from laser_wireless.channels.reception import Reception, Uplink, UplinkState
 from laser_wireless.channels.scale import OracleScale, PreviousScale, ScaleKnowledge, ScaleState
@@ -70,7 +78,7 @@ from laser_wireless.channels.sionna_topology import SionnaCell
 from laser_wireless.channels.spread import NormalSpread, UniformSpread
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
-from laser_wireless.channels.tapped_delay import TappedDelayLine
+from laser_wireless.channels.tapped_delay import TappedDelayLine, doppler_of_speed
 from laser_wireless.channels.tensorflow_stage import TensorFlowChannel, TensorFlowFading
 from laser_wireless.channels.timing import TimingOffset
 from laser_wireless.channels.traces import PathTrace, Trace
@@ -197,10 +205,14 @@ __all__ = [
     "UplinkState",
     "Weibull",
     "ZeroForcing",
+    "cell_energy_budget",
+    "doppler_of_speed",
     "draw_rounds",
     "energy_from_power",
     "energy_from_snr",
     "from_db",
+    "noise_power_dbm",
     "snr_from_energy",
     "to_db",
+    "trace_scene",
 ]

@@ -7,7 +7,7 @@ N_k log2(1 + SNR) bits arrive (digital D-DSGD of Amiri, Gunduz, arXiv:1901.00844
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,7 +16,8 @@ from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.link_rate import Capacity, Link
 from laser_wireless.channels.quantisation import Quantised, Quantiser, StochasticQuantiser
 from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.round_start import Budget, LinkGain, RoundStart, check_options, start_round
+from laser_wireless.channels.round_input import Budget, LinkGain, check_options
+from laser_wireless.channels.round_start import RoundStart, start_round
 from laser_wireless.channels.segments import Grid, Segments, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
@@ -36,8 +37,6 @@ class DigitalReception(NamedTuple):
     noise_variance: float64 [..., B], of the quantisation error on the estimate, per real symbol; None if unknown.
     state: of a fading process, for the next round.
     decoded: like the symbols, [..., K, S], what the receiver decoded of each device; 0 where a packet was lost.
-    bits: float64 [..., K], bits sent by each device.
-    lost: float64 [..., K], part of the sent message that was lost to outage or decoding errors.
     """
 
     estimate: Tensor
@@ -47,8 +46,6 @@ class DigitalReception(NamedTuple):
     noise_variance: Tensor | None
     state: UplinkState | None
     decoded: Tensor
-    bits: Tensor
-    lost: Tensor
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
         """What the receiver decoded of each device's symbols: the rest, quantisation error included, is still owed."""
@@ -188,16 +185,19 @@ class DigitalUplink:
         received = _mean_in_blocks(arrived, layout)
         outage = (heard == 0).double().mean(-1).squeeze(-1)
         sent_part = sent.double().mean(-1)
+        ledger = replace(
+            self._ledger(start, sent_part, outage, own_uses, round, symbols.shape[-1]),
+            bits=quantised.bits * start.valid,
+            lost=(sent & ~arrived).double().mean(-1) / sent_part.masked_fill(sent_part == 0, 1),
+        )
         return DigitalReception(
             estimate=(air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2),
-            ledger=self._ledger(start, sent_part, outage, own_uses, round, symbols.shape[-1]),
+            ledger=ledger,
             delivered=received,
             segments=segments,
             noise_variance=_error_variance(quantised.variance, received, _mean_in_blocks(count, layout), air),
             state=start.state,
             decoded=decoded,
-            bits=quantised.bits * start.valid,
-            lost=(sent & ~arrived).double().mean(-1) / sent_part.masked_fill(sent_part == 0, 1),
         )
 
     def _own_uses(self, symbols: Tensor, air: Air) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.round_start import Budget, LinkGain, RoundStart, check_options, start_round
+from laser_wireless.channels.round_input import Budget, LinkGain, check_options
+from laser_wireless.channels.round_start import RoundStart, start_round
 from laser_wireless.channels.segments import Grid, Segments, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir

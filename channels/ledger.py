@@ -31,6 +31,8 @@ class Ledger:
         side_information: real numbers known to all without being paid for (two per block: amplitude and share).
         known_gains: complex gains known to their transmitters without being paid for.
         feedback_bits: bits told to each device so that it knows its gains.
+        bits: float64 [..., K], bits that each device sent over a digital uplink; None over an analog one.
+        lost: float64 [..., K], part of its message that was sent and lost; None over an analog uplink.
         nonfinite: bool [..., K], devices whose message or gain was NaN or infinite.
     """
 
@@ -48,6 +50,8 @@ class Ledger:
     known_gains: int
     nonfinite: Tensor
     feedback_bits: int = 0
+    bits: Tensor | None = None
+    lost: Tensor | None = None
 
     def check(self) -> None:
         """Read the flags and raise if the round was void or broke the energy limit.
@@ -83,9 +87,12 @@ class Ledger:
                 self.papr.max(),
                 self.active_fraction.mean(),
                 self.outage.mean(),
+                _mean_or_nan(self.bits, self.outage),
+                _mean_or_nan(self.lost, self.outage),
             ]
         ).tolist()  # one read for all
-        names = ("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "outage")
+        energies = ("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr")
+        names = (*energies, "active_fraction", "outage", "bits", "lost")
         return {
             **dict(zip(names, columns, strict=True)),
             "num_symbols": self.num_symbols,
@@ -95,6 +102,10 @@ class Ledger:
             "known_gains": self.known_gains,
             "feedback_bits": self.feedback_bits,
         }
+
+
+def _mean_or_nan(values: Tensor | None, like: Tensor) -> Tensor:
+    return torch.full_like(like.mean(), torch.nan) if values is None else values.mean()
 
 
 def raise_if_nonfinite(nonfinite: Tensor, round: int) -> None:

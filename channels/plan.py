@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from laser_wireless.channels.csi import Knowledge, PerfectCsi, apply_csi
-from laser_wireless.channels.energy import budget_of_round
 from laser_wireless.channels.fading import NoFading, draw_gains
 from laser_wireless.channels.multipath import Multipath, as_fading
 from laser_wireless.channels.paths import draw_paths, frequency_response
 from laser_wireless.channels.power_control import Agreement, Transceiver
+from laser_wireless.channels.receivers import delivered_by
 from laser_wireless.channels.reception import NOTHING, UplinkState
+from laser_wireless.channels.round_input import device_budgets, given_gains, large_scale
 from laser_wireless.channels.scale import keep_of_valid_rounds
 from laser_wireless.channels.segments import Grid, Segments, root, segments_of
 from laser_wireless.channels.streams import Streams
@@ -105,18 +106,14 @@ def make_plan(
     segments = segments_of(layout, uplink.grid(layout))
     drawn = _draw(uplink, symbols, num_devices, segments.grid, round, streams, before, gains)
     norms, peaks = segments.measure(symbols)
-    budget = budget_of_round(uplink.energy_budget, round, symbols)
-    if budget.shape[-1] not in (1, num_devices):
-        raise ValueError(
-            f"energy_budget must hold one value or one for each of the {num_devices} devices, got shape {list(budget.shape)}"
-        )
+    budget = device_budgets(uplink.energy_budget, round, symbols)
     present, waiting_s = budget, None
     if uplink.participation is not None:
         generator = streams.generator("participation", round, symbols.device)
         attendance = uplink.participation(num_devices, round=round, generator=generator)
         present, waiting_s = budget * attendance.present, attendance.seconds
 
-    link_gain = _link_gain(uplink, num_devices, streams, symbols.device)
+    link_gain = large_scale(uplink.link_gain, num_devices, streams, symbols.device)
     noise_variance = uplink.noise_variance_like(symbols)
     own, theirs, csi_state = _knowledge(
         uplink, drawn.h, num_devices, present, noise_variance, link_gain, round, streams, before
@@ -186,12 +183,11 @@ def _draw(
 ) -> _Gains:
     """The round's true small-scale gains."""
     if given is not None:
-        _check_gains(given, num_devices, uplink.num_rx_antennas, grid)
         if uplink.in_time_domain:
             raise ValueError(
                 "gains cannot be given for an OFDM waveform in the time domain, which needs taps; give a fading"
             )
-        return _Gains(given.unsqueeze(-2) if uplink.num_rx_antennas == 1 else given, None, {})
+        return _Gains(given_gains(given, num_devices, uplink.num_rx_antennas, grid), None, {})
     if isinstance(uplink.fading, NoFading) and not uplink.in_time_domain:
         return _Gains(torch.ones(1, 1, 1, dtype=symbols.dtype, device=symbols.device), None, {})
     generator = streams.generator("gains", round, symbols.device)
@@ -250,24 +246,6 @@ def _draw_taps(
     )
     h = h.to(torch.promote_types(h.dtype, torch.complex64)).expand(num_devices, uplink.num_rx_antennas, grid.num_slots)
     return _Gains(h.repeat_interleave(grid.num_frequency_blocks, -1), h.unsqueeze(-1), after)
-
-
-def _link_gain(uplink: AnalogUplink, num_devices: int, streams: Streams, device: torch.device) -> Tensor | None:
-    """Large-scale power gain float64 [K], the same in every round of a run; None for 1."""
-    gain = uplink.link_gain
-    if gain is None:
-        return None
-    if callable(gain):
-        name = getattr(gain, "__name__", None) or repr(gain)
-        drawn = gain(num_devices, generator=streams.generator("topology", 0, device))
-    else:
-        name, drawn = "", torch.as_tensor(gain, device=device)
-    if not isinstance(drawn, Tensor) or drawn.shape != (num_devices,) or drawn.is_complex():
-        found = f"{drawn.dtype} {list(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
-        raise ValueError(
-            f"link_gain {name} must hold one real power gain for each of the {num_devices} devices, got {found}"
-        )
-    return drawn.double()
 
 
 def _knowledge(
@@ -335,7 +313,8 @@ def _settle(
         transceiver = uplink.power_control(effective, norms, energy, noise_variance, agreement=agreement)
         arriving = heard * transceiver.precoder.unsqueeze(-2)
         w = receiver.combine(arriving, beam, transceiver, power, noise_variance, air)
-    return transceiver, w
+    delivered = delivered_by(receiver, w, arriving, transceiver, air=air)
+    return transceiver._replace(delivered=delivered), w
 
 
 def _spread(h: Tensor, amplitude: Tensor | None, segments: Segments) -> Tensor:
@@ -355,14 +334,3 @@ def _sum_of_magnitudes(norms: Tensor, *gains: Tensor) -> Tensor:
 def _at_shares(limits: Tensor, used: Tensor, shares: Tensor) -> Tensor:
     """What devices could afford [..., K, B] with other shares of their energy: amplitudes go with the root of a share."""
     return limits if used is shares else torch.where(limits.isinf(), limits, limits * root(shares / used))
-
-
-def _check_gains(gains: Tensor, num_devices: int, num_rx_antennas: int, grid: Grid) -> None:
-    wanted = (num_devices, grid.num_cells) if num_rx_antennas == 1 else (num_devices, num_rx_antennas, grid.num_cells)
-    names = "[..., num_devices, T F]" if num_rx_antennas == 1 else "[..., num_devices, num_rx_antennas, T F]"
-    found = gains.shape[-len(wanted) :]
-    if gains.ndim < len(wanted) or any(n not in (1, size) for n, size in zip(found, wanted, strict=True)):
-        raise ValueError(
-            f"gains must be {names} = [..., {', '.join(map(str, wanted))}] (axes of length 1 are broadcast), "
-            f"got shape {list(gains.shape)}"
-        )

@@ -49,7 +49,7 @@ def trace(request: dict[str, Any]) -> dict[str, Any]:
         (unit vectors from the device towards the arriving rays), positions float64 [K, 3].
     """
     rt = load_tracer()
-    scene = _load_scene(rt, request["scene"])
+    scene = _load_scene(rt, request["name"])
     scene.frequency = request["carrier_hz"]
     scene.tx_array = _row(rt, request["num_rx_antennas"], request["bs_pattern"])
     scene.rx_array = _row(rt, 1, "iso")
@@ -104,7 +104,7 @@ def _load_scene(rt: Any, name: str) -> Any:
         return rt.load_scene(name)
     built_in = sorted(scene for scene, value in vars(rt.scene).items() if str(value).endswith(".xml"))
     if name not in built_in:
-        raise ValueError(f'scene must be "empty", the path of a Mitsuba .xml file or one of {built_in}, got {name!r}')
+        raise ValueError(f'name must be "empty", the path of a Mitsuba .xml file or one of {built_in}, got {name!r}')
     return rt.load_scene(getattr(rt.scene, name))
 
 

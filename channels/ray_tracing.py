@@ -34,7 +34,7 @@ class Scene:
     """What is traced.
 
     Args:
-        scene: a built-in scene of Sionna RT such as "simple_street_canyon" or "munich", the path of a Mitsuba .xml file, or
+        name: a built-in scene of Sionna RT such as "simple_street_canyon" or "munich", the path of a Mitsuba .xml file, or
             "empty" for free space.
         carrier_hz: carrier frequency.
         base_station: x, y, z in metres; None for a place known to be good, in munich, simple_street_canyon and etoile.
@@ -50,7 +50,7 @@ class Scene:
         seed: of sampled positions and rays.
     """
 
-    scene: str = "simple_street_canyon"
+    name: str = "simple_street_canyon"
     carrier_hz: float = 3.5e9
     base_station: list[float] | None = None
     positions: list[list[float]] | None = None
@@ -67,12 +67,12 @@ class Scene:
     def __post_init__(self) -> None:
         check_positive(carrier_hz=self.carrier_hz)
         check_choices(self, bs_pattern=("iso", "dipole", "tr38901"))
-        if self.base_station is None and self.scene not in _BASE_STATIONS:
-            raise ValueError(f"base_station must be given for scene {self.scene!r}: [x, y, z] in metres")
+        if self.base_station is None and self.name not in _BASE_STATIONS:
+            raise ValueError(f"base_station must be given for scene {self.name!r}: [x, y, z] in metres")
         for name, places in (("base_station", [self.base_station or [0, 0, 0]]), ("positions", self.positions or [])):
             if not all(len(place) == 3 and all(math.isfinite(x) for x in place) for place in places):
                 raise ValueError(f"{name} must be finite x, y, z in metres, got {getattr(self, name)}")
-        if self.scene == "empty" and self.positions is None:
+        if self.name == "empty" and self.positions is None:
             raise ValueError("positions must be given in an empty scene, which has no ground to sample them on")
         if not self.max_depth >= 0:
             raise ValueError(f"max_depth must be >= 0, got {self.max_depth}")
@@ -86,7 +86,7 @@ class Scene:
 
     def request(self, num_devices: int, num_rx_antennas: int) -> dict[str, Any]:
         """What the tracer is asked, and what a file says about itself."""
-        base_station = _BASE_STATIONS[self.scene] if self.base_station is None else self.base_station
+        base_station = _BASE_STATIONS[self.name] if self.base_station is None else self.base_station
         if self.positions is not None and len(self.positions) != num_devices:
             raise ValueError(f"positions must hold {num_devices} devices, got {len(self.positions)}")
         own = {**asdict(self), "base_station": base_station}
@@ -119,7 +119,7 @@ def trace_scene(scene: Scene, *, num_devices: int, num_rx_antennas: int, file: s
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(
-                f"tracing {scene.scene} took longer than timeout_s = {timeout_s} s; use fewer num_rays"
+                f"tracing {scene.name} took longer than timeout_s = {timeout_s} s; use fewer num_rays"
             ) from error
         _check_end(done.returncode, done.stderr)
         os.replace(traced, target)
@@ -235,7 +235,7 @@ class RayTraced:
             differing = [name for name, value in wanted.items() if traced.request.get(name) != value]
             if differing:
                 raise ValueError(
-                    f"{self.file} was traced with another {', '.join(differing)}; name another file or delete it"
+                    f"{self.file} was traced from another scene ({', '.join(differing)}); name another file or delete it"
                 )
         return traced
 

@@ -42,6 +42,34 @@ NOTHING = UplinkState(None, {}, {})
 """What is known before the first round."""
 
 
+class Received(Protocol):
+    """What any uplink gives back; `Reception` is the analog one's."""
+
+    @property
+    def estimate(self) -> Tensor:
+        """Like the symbols, [..., S], the receiver's estimate of the mean message."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """What it cost."""
+        ...
+
+    @property
+    def noise_variance(self) -> Tensor | None:
+        """float64 [..., B], of the error on the estimate per real symbol, as the receiver knows it; None if it does not."""
+        ...
+
+    @property
+    def state(self) -> UplinkState | None:
+        """For the next round."""
+        ...
+
+    def delivered_symbols(self, symbols: Tensor) -> Tensor:
+        """The part of symbols [..., K, S] that the estimate counts; what is missing is still owed by its device."""
+        ...
+
+
 class Reception(NamedTuple):
     """What a round gives back.
 
@@ -79,6 +107,6 @@ class Uplink(Protocol):
         air: Air = _LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
-    ) -> Reception:
+    ) -> Received:
         """Carry one round's messages [..., K, S] with blocks of `layout` symbols to the receiver."""
         ...

@@ -8,13 +8,12 @@ channel use, x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from laser_wireless.channels.csi import Csi, PerfectCsi
-from laser_wireless.channels.energy import Allocation, NormAllocation, Schedule
+from laser_wireless.channels.energy import Allocation, NormAllocation
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
@@ -24,6 +23,7 @@ from laser_wireless.channels.plan import Plan, make_plan
 from laser_wireless.channels.power_control import AlignedInversion, PowerControl
 from laser_wireless.channels.receivers import Receiver, SingleAntenna
 from laser_wireless.channels.reception import Reception, UplinkState
+from laser_wireless.channels.round_input import Budget, LinkGain, check_message
 from laser_wireless.channels.sample_path import Arrival, Channel, Medium, through_samples
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
 from laser_wireless.channels.segments import Grid
@@ -34,9 +34,6 @@ from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
 
 _LOCAL = LocalAir()
-
-LinkGain = Callable[..., Tensor]
-"""A function (num_devices, *, generator) -> float64 [num_devices], large-scale power gains that hold for a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +65,10 @@ class AnalogUplink:
         bandwidth_hz: channel uses per second, without OFDM; gives the ledger its seconds and the fading its times.
     """
 
-    energy_budget: float | list[float] | Tensor | Schedule
+    energy_budget: Budget
     noise_variance: float | Tensor = 1.0
     fading: Fading | FadingProcess = field(default_factory=NoFading)
-    link_gain: list[float] | Tensor | LinkGain | None = None
+    link_gain: LinkGain | None = None
     num_rx_antennas: int = 1
     csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
     receiver_csi: Csi | list[Csi] = field(default_factory=PerfectCsi)
@@ -151,7 +148,7 @@ class AnalogUplink:
         gains: Tensor | None = None,
     ) -> Plan:
         """Settle gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
-        _check_message(symbols, layout)
+        check_message(symbols, layout)
         return make_plan(
             self,
             symbols,
@@ -321,16 +318,3 @@ def _times_j(values: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(values, (0, values.shape[-1] % 2)).unflatten(-1, (-1, 2))
     turned = torch.stack([-padded[..., 1], padded[..., 0]], dim=-1).flatten(-2)
     return turned[..., : values.shape[-1]]
-
-
-def _check_message(symbols: Tensor, layout: Sequence[int]) -> int:
-    if symbols.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"symbols must be float32 or float64, got {symbols.dtype}; convert them with .float()")
-    if symbols.ndim < 2 or symbols.shape[-2] < 1:
-        raise ValueError(f"symbols must be [..., num_devices, num_symbols], got shape {list(symbols.shape)}")
-    if not layout or min(layout) < 1 or sum(layout) != symbols.shape[-1]:
-        raise ValueError(
-            f"layout must hold block sizes >= 1 that sum to num_symbols = {symbols.shape[-1]}, got "
-            f"{len(layout)} blocks with sum {sum(layout)}"
-        )
-    return symbols.shape[-2]

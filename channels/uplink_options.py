@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from laser_wireless.channels.energy import check_budget
-from laser_wireless.channels.fading import FadingProcess, NoFading
+from laser_wireless.channels import round_input
+from laser_wireless.channels.fading import NoFading
 from laser_wireless.channels.receivers import SingleAntenna
-from torch import Tensor
 
 if TYPE_CHECKING:
     from laser_wireless.channels.uplink import AnalogUplink
@@ -21,18 +19,18 @@ def check_options(uplink: AnalogUplink) -> None:
         ValueError: a value out of range, or two options that exclude each other.
         TypeError: something that is no function where a function is asked for.
     """
-    check_budget(uplink.energy_budget)
-    noise_variance = torch.as_tensor(uplink.noise_variance).detach()
-    if not bool(((noise_variance >= 0) & noise_variance.isfinite()).all()):
-        raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {uplink.noise_variance}")
+    round_input.check_options(
+        energy_budget=uplink.energy_budget,
+        noise_variance=uplink.noise_variance,
+        fading=uplink.fading,
+        bandwidth_hz=uplink.bandwidth_hz,
+        link_gain=uplink.link_gain,
+    )
     if uplink.baseband not in ("complex", "real"):
         raise ValueError(f'baseband must be "complex" or "real", got {uplink.baseband!r}')
     _check_coherence(uplink)
     _check_functions(uplink)
     _check_antennas(uplink)
-    _check_link_gain(uplink)
-    if uplink.bandwidth_hz is not None and not 0 < uplink.bandwidth_hz < float("inf"):
-        raise ValueError(f"bandwidth_hz must be finite and > 0, got {uplink.bandwidth_hz}")
     if uplink.ofdm is not None and uplink.bandwidth_hz is not None:
         raise ValueError("bandwidth_hz follows from ofdm (subcarriers times their spacing); leave it out")
     if uplink.ofdm is not None and uplink.coherence != "round":
@@ -62,9 +60,9 @@ def _check_coherence(uplink: AnalogUplink) -> None:
 
 
 def _check_functions(uplink: AnalogUplink) -> None:
-    for name in ("fading", "power_control", "allocation"):
+    for name in ("power_control", "allocation"):
         value = getattr(uplink, name)
-        if not callable(value) and not isinstance(value, FadingProcess):
+        if not callable(value):
             raise TypeError(f"{name} must be callable, got {value!r}")
     for name in ("participation", "channel"):
         value = getattr(uplink, name)
@@ -86,16 +84,4 @@ def _check_antennas(uplink: AnalogUplink) -> None:
         raise ValueError(
             f"num_rx_antennas = {uplink.num_rx_antennas} needs a receiver that combines them: "
             "Lmmse, ZeroForcing or MaximumRatio"
-        )
-
-
-def _check_link_gain(uplink: AnalogUplink) -> None:
-    if uplink.link_gain is None or callable(uplink.link_gain):
-        return
-    gain = uplink.link_gain if isinstance(uplink.link_gain, Tensor) else torch.tensor(uplink.link_gain, dtype=torch.float64)
-    gain = gain.detach()
-    if gain.ndim != 1 or not bool(((gain >= 0) & gain.isfinite()).all() and (gain > 0).any()):
-        raise ValueError(
-            "link_gain must hold one finite power gain >= 0 for each device (linear, not dB), not all 0, "
-            f"got {uplink.link_gain}"
         )

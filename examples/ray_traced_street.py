@@ -14,7 +14,7 @@ messages = torch.randn(NUM_DEVICES, 4000, generator=torch.Generator().manual_see
 
 
 def main(file: str) -> None:
-    street = RayTraced(file=file, scene=Scene(scene="simple_street_canyon", num_rays=20_000), speed_m_s=1.5)
+    street = RayTraced(file=file, scene=Scene(name="simple_street_canyon", num_rays=20_000), speed_m_s=1.5)
     traced = street.traced(NUM_DEVICES, NUM_ANTENNAS)
     print(f"{Path(file).stat().st_size} bytes hold up to {traced.a.shape[-1]} paths of {NUM_DEVICES} devices")
     print("link gain, dB", (10 * street.link_gain(NUM_DEVICES, NUM_ANTENNAS).log10()).round().int().tolist())

@@ -84,7 +84,7 @@ def test_summary_reads_numbers():
     summary = ledger.summary()
     assert set(summary) == {
         *("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr", "active_fraction", "outage"),
-        *("num_symbols", "num_channel_uses", "seconds", "side_information", "known_gains", "feedback_bits"),
+        *("num_symbols", "num_channel_uses", "seconds", "side_information", "known_gains", "feedback_bits", "bits", "lost"),
     }
     assert summary["energy_allowed"] == 2.0
     assert summary["energy_spent"] == pytest.approx(ledger.energy_spent.mean().item())

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 C = 299_792_458.0
 NOW = torch.zeros(1, dtype=torch.float64)
-FREE_SPACE = Scene(scene="empty", base_station=[0.0, 0.0, 10.0], positions=[[50.0, 0.0, 1.5], [0.0, 80.0, 1.5]])
+FREE_SPACE = Scene(name="empty", base_station=[0.0, 0.0, 10.0], positions=[[50.0, 0.0, 1.5], [0.0, 80.0, 1.5]])
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def written(tmp_path):
     a = np.array([[[3, 1j, 0], [3j, 1, 0]], [[0.1, 0, 0], [0.1, 0, 0]]], dtype=np.complex64) * 1e-4
     tau = np.array([[2e-7, 5e-7, 0], [3e-7, 0, 0]])
     direction = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 0]], [[-1, 0, 0], [0, 0, 0], [0, 0, 0]]], dtype=np.float32)
-    scene = Scene(scene="empty", base_station=[0.0, 0.0, 0.0], positions=[[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+    scene = Scene(name="empty", base_station=[0.0, 0.0, 0.0], positions=[[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
     file = tmp_path / "paths.npz"
     request = ray_tracing.json.dumps(scene.request(2, 2))
     np.savez(file, a=a, tau=tau, direction=direction, positions=np.array(scene.positions), request=request)
@@ -165,8 +165,8 @@ def test_a_round_reads_no_value_on_the_host(written):
 def test_file_of_other_numbers_or_another_scene_is_refused(written):
     with pytest.raises(ValueError, match=r"paths\.npz was traced for 2 devices and 2 antennas, not 3 and 2"):
         RayTraced(file=written).traced(3, 2)
-    other = Scene(scene="munich", max_depth=1)
-    with pytest.raises(ValueError, match=r"paths\.npz was traced with another scene, .*max_depth"):
+    other = Scene(name="munich", max_depth=1)
+    with pytest.raises(ValueError, match=r"paths\.npz was traced from another scene \(name, .*max_depth"):
         RayTraced(file=written, scene=other).traced(2, 2)
 
 
@@ -288,7 +288,7 @@ def test_devices_without_a_path_are_named_or_left_out(monkeypatch):
 
 def test_unknown_scene_is_refused_with_the_known_ones(monkeypatch):
     with pytest.raises(ValueError, match=r"or one of \['street'\], got 'nowhere'"):
-        trace_with(monkeypatch, [1, 1], scene="nowhere")
+        trace_with(monkeypatch, [1, 1], name="nowhere")
 
 
 def test_number_of_positions_must_be_that_of_the_devices(tmp_path):
@@ -300,10 +300,10 @@ def test_number_of_positions_must_be_that_of_the_devices(tmp_path):
     ("build", "message"),
     [
         (lambda: Scene(carrier_hz=0.0), "carrier_hz"),
-        (lambda: Scene(scene="florence"), "base_station must be given for scene 'florence'"),
+        (lambda: Scene(name="florence"), "base_station must be given for scene 'florence'"),
         (lambda: Scene(base_station=[0.0, 1.0]), "base_station must be finite x, y, z"),
         (lambda: Scene(positions=[[0.0, 1.0, math.nan]]), "positions must be finite x, y, z"),
-        (lambda: Scene(scene="empty", base_station=[0.0, 0.0, 1.0]), "positions must be given in an empty scene"),
+        (lambda: Scene(name="empty", base_station=[0.0, 0.0, 1.0]), "positions must be given in an empty scene"),
         (lambda: Scene(max_depth=-1), "max_depth"),
         (lambda: Scene(num_rays=0), "num_rays"),
         (lambda: Scene(min_distance_m=300.0), "min_distance_m < max_distance_m"),

@@ -140,8 +140,8 @@ def test_lost_blocks_take_their_symbols_with_them(quantiser):
         for link in (LdpcLink(block_uses=64, gap_db=0.0), _Flawless(block_uses=64, gap_db=0.0))
     )
     reception.ledger.check()
-    assert ((reception.lost > 0) & (reception.lost < 1)).any()
-    assert (whole.lost == 0).all()
+    assert ((reception.ledger.lost > 0) & (reception.ledger.lost < 1)).any()
+    assert (whole.ledger.lost == 0).all()
     kept = reception.decoded == whole.decoded
     assert (reception.decoded[~kept] == 0).all()
     share = torch.stack([piece.double().mean(-1) for piece in kept.split([120, 80], -1)], -1)
@@ -150,7 +150,7 @@ def test_lost_blocks_take_their_symbols_with_them(quantiser):
     every = heard == 4
     assert torch.allclose(reception.estimate[every], reception.decoded.mean(0)[every], atol=1e-6)
     size = torch.tensor([120.0, 80.0], dtype=torch.float64) / 200
-    assert torch.allclose(reception.delivered @ size, 1 - reception.lost)
+    assert torch.allclose(reception.delivered @ size, 1 - reception.ledger.lost)
 
 
 class _Flawless(LdpcLink):

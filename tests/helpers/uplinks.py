@@ -6,14 +6,20 @@ import torch
 from laser_wireless.channels import (
     AlignedInversion,
     AnalogUplink,
+    FullPower,
     LeastNoiseAllocation,
+    MseOptimal,
     NoFading,
     NormAllocation,
+    OpenLoop,
     OracleScale,
+    PeakLimited,
     Plan,
     PreviousScale,
     Rayleigh,
+    RegularisedInversion,
     Rician,
+    TimeVaryingPrecoding,
     Transceiver,
     TruncatedInversion,
     UniformAllocation,
@@ -60,7 +66,18 @@ def rising(round):
 
 
 FADINGS = [NoFading(), Rayleigh(), Rician(k_factor=4.0), deep_fades]
-POWER_CONTROLS = [AlignedInversion(), TruncatedInversion(threshold=0.1), matched_filter]
+POWER_CONTROLS = [
+    AlignedInversion(),
+    TruncatedInversion(threshold=0.1),
+    FullPower(),
+    FullPower(phase=False),
+    OpenLoop(p0=0.5),
+    MseOptimal(),
+    RegularisedInversion(),
+    TimeVaryingPrecoding(),
+    PeakLimited(peak_power=1e-3),
+    matched_filter,
+]
 ALLOCATIONS = [
     NormAllocation(),
     LeastNoiseAllocation(),

@@ -1,12 +1,14 @@
-"""Checks of an uplink's options, once, when it is made."""
+"""An uplink's options: checked once, when it is made, and shown as far as they are not the default."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Any
 
 from laser_wireless.channels import round_input
 from laser_wireless.channels.fading import NoFading
 from laser_wireless.channels.receivers import SingleAntenna
+from torch import Tensor
 
 if TYPE_CHECKING:
     from laser_wireless.channels.uplink import AnalogUplink
@@ -85,3 +87,15 @@ def _check_antennas(uplink: AnalogUplink) -> None:
             f"num_rx_antennas = {uplink.num_rx_antennas} needs a receiver that combines them: "
             "Lmmse, ZeroForcing or MaximumRatio"
         )
+
+
+def brief(options: Any) -> str:
+    """A dataclass as its constructor would be written: only what differs from the default."""
+    shown = [f"{f.name}={getattr(options, f.name)!r}" for f in fields(options) if not _is_default(options, f)]
+    return f"{type(options).__name__}({', '.join(shown)})"
+
+
+def _is_default(options: Any, field: Field[Any]) -> bool:
+    value = getattr(options, field.name)
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return value is default or (type(value) is type(default) and not isinstance(value, Tensor) and bool(value == default))

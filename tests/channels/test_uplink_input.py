@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from laser_wireless.channels import AnalogUplink, Streams
+from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
 
 U = torch.ones(3, 5)
 
@@ -67,6 +67,13 @@ def test_coherence_that_splits_a_channel_use_is_refused():
     with pytest.raises(ValueError, match="coherence must be an even number"):
         AnalogUplink(energy_budget=1.0, coherence=3)
     assert AnalogUplink(energy_budget=1.0, coherence=3, baseband="real").coherence == 3
+
+
+def test_uplink_shows_what_differs_from_the_default():
+    assert repr(AnalogUplink(energy_budget=2.0)) == "AnalogUplink(energy_budget=2.0)"
+    uplink = AnalogUplink(energy_budget=2.0, noise_variance=torch.ones(2), fading=Rayleigh(), coherence="block")
+    shown = "AnalogUplink(energy_budget=2.0, noise_variance=tensor([1., 1.]), fading=Rayleigh(), coherence='block')"
+    assert repr(uplink) == shown
 
 
 @pytest.mark.parametrize("bandwidth_hz", [0.0, -1.0, math.nan, math.inf])

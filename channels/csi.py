@@ -152,6 +152,7 @@ class DelayedCsi:
     """The gains of some rounds ago; in the first rounds, those of the first one.
 
     Useful with fading that continues from round to round. Under fading that is drawn anew, delayed knowledge is worthless.
+    What is kept is a constant: no gradient flows from the knowledge to the gains, neither of past rounds nor of the first.
 
     Args:
         rounds: delay >= 1.

@@ -2,7 +2,7 @@
 
 A network sets the amplitude of a device from its |h|, the norm of its message, its budget and the noise. Its rivals know
 more: the inversions what the weakest device in use can afford, `MseOptimal`, which nothing can beat, all gains and norms.
-Rayleigh fading, messages of unequal size. The error is that of the mean, over the mean's energy: at 0 dB one may say zero.
+Rayleigh fading, messages of unequal size. MSE is relative to the energy of the mean: 0 dB is as good as saying zero.
 """
 
 import math
@@ -129,7 +129,7 @@ def main():
     print("gain of the learned rule in standard errors of the paired difference:")
     for name in INVERSIONS:
         print(f"  over {name:26s}", *(f"{z:5.0f}" for z in gain_in_standard_errors(found, name).tolist()))
-    print("where noise is low it pays to know the weakest device; else one's own gain is enough to beat both inversions")
+    print("one's own gain is enough to beat both inversions, but where noise is low it pays to know the weakest device")
     levels = " ".join(f"{level:.2f}" for level in arriving(rule)[2].tolist())
     print(f"at 10 dB, devices that could arrive with 0.1, 0.2, ... 1.0 arrive with {levels}:")
     print("full power in a fade and one level above, the structure of the optimum, was learned from errors alone")

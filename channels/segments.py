@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from laser_wireless.channels.norms import CHUNK, norm_and_peak, norms_and_peaks_of
 from torch import Tensor
 
 _FEW = 512  # up to here a Python loop over segments, or over runs of them, beats one gather over all symbols
 _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
-_CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
 
 
 class Run(NamedTuple):
@@ -113,11 +113,26 @@ class Segments:
         runs = []
         for first, last in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
             length = int(self._lengths[first])
-            step = max(1, _CHUNK // length)
+            step = max(1, CHUNK // length)
             for begin in range(first, last, step):
                 start = int(self._ends[begin]) - length
                 runs.append(Run(begin, min(step, last - begin), length, start))
         return runs
+
+    @cached_property
+    def chunks(self) -> list[Run]:
+        """The message in pieces of at most 2^14 symbols, longer segments in parts; empty where `runs` is."""
+        whole = self.runs
+        if self.few:
+            whole = [Run(i, 1, n, end - n) for i, (n, end) in enumerate(zip(self.sizes, self._ends.tolist(), strict=True))]
+        chunks = []
+        for run in whole:
+            if run.length <= CHUNK:
+                chunks.append(run)
+                continue
+            for start in range(0, run.length, CHUNK):
+                chunks.append(Run(run.first, 1, min(CHUNK, run.length - start), run.start + start))
+        return chunks
 
     @cached_property
     def num_segments(self) -> int:
@@ -229,10 +244,11 @@ class Segments:
         if self.num_segments == self.num_symbols:
             peaks = symbols.abs()
             return peaks.double(), peaks.detach()
+        if symbols.numel() > _SMALL and self.chunks and symbols.device.type == "cpu" and not symbols.requires_grad:
+            return self._measure_by_chunks(symbols)
         if not self.few and self.runs:
-            parts = [run.symbols_of(symbols) for run in self.runs]
-            norms = torch.cat([torch.linalg.vector_norm(p.double(), dim=-1) for p in parts], dim=-1)
-            return norms, torch.cat([p.detach().abs().amax(-1) for p in parts], dim=-1)
+            measured = [norm_and_peak(run.symbols_of(symbols)) for run in self.runs]
+            return torch.cat([norm for norm, _ in measured], dim=-1), torch.cat([peak for _, peak in measured], dim=-1)
         if not self.few:
             peaks = symbols.detach().abs().amax(-1, keepdim=True)
             scaled = (symbols / torch.where(peaks > 0, peaks, 1)).double().square()
@@ -248,8 +264,18 @@ class Segments:
             norms = torch.stack([torch.linalg.vector_norm(piece, dim=-1) for piece in pieces], dim=-1)
             pieces = torch.split_with_sizes(magnitudes.detach(), self.sizes, -1)
             return norms, torch.stack([piece.amax(-1) for piece in pieces], dim=-1)
-        measured = [_norm_and_peak(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
-        return torch.cat([norm for norm, _ in measured], dim=-1), torch.cat([peak for _, peak in measured], dim=-1)
+        measured = [norm_and_peak(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
+        return torch.stack([norm for norm, _ in measured], dim=-1), torch.stack([peak for _, peak in measured], dim=-1)
+
+    def _measure_by_chunks(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """What `measure` returns, for long messages on a CPU, without gradients."""
+        num_parts = sum(chunk.number for chunk in self.chunks)
+        norms, peaks = norms_and_peaks_of((chunk.symbols_of(symbols) for chunk in self.chunks), symbols, num_parts)
+        if num_parts == self.num_segments:
+            return norms, peaks
+        parts = (-(-self._lengths // CHUNK)).tolist()
+        combined = [torch.linalg.vector_norm(part, dim=-1) for part in norms.split(parts, -1)]
+        return torch.stack(combined, dim=-1), torch.stack([part.amax(-1) for part in peaks.split(parts, -1)], dim=-1)
 
 
 @lru_cache(maxsize=64)
@@ -262,20 +288,3 @@ def root(values: Tensor) -> Tensor:
     """Square root whose gradient at 0 is 0: a silent block must not turn the gradients of the others into NaN."""
     zero = values == 0
     return (values + zero).sqrt() * ~zero
-
-
-def _norm_and_peak(piece: Tensor) -> tuple[Tensor, Tensor]:
-    """Norm (float64) and largest absolute value of [..., n] as [..., 1] each."""
-    if piece.shape[-1] > _CHUNK and piece.device.type == "cpu":
-        parts = piece.split(_CHUNK, dim=-1)
-        norms = piece.new_empty(*piece.shape[:-1], len(parts), dtype=torch.float64)
-        peaks = piece.new_empty(norms.shape)
-        # results are copied out at once: kept, they would scatter over the heap and grow it
-        for i, part in enumerate(parts):
-            norms[..., i : i + 1], peaks[..., i : i + 1] = _norm_and_peak(part)
-        return torch.linalg.vector_norm(norms, dim=-1, keepdim=True), peaks.amax(-1, keepdim=True)
-    magnitudes = piece.abs()
-    peak = magnitudes.detach().amax(-1, keepdim=True)
-    if piece.device.type == "cpu":
-        magnitudes = magnitudes.double()  # quicker than a reduction that converts
-    return torch.linalg.vector_norm(magnitudes, dim=-1, keepdim=True, dtype=torch.float64), peak

@@ -13,7 +13,8 @@ from laser_wireless.channels.segments import Run, Segments
 from torch import Tensor
 
 _LARGE = 1 << 17  # symbols of a message that should not be copied once more
-_LONG = 32  # symbols of a segment that are worth a matrix product
+_LONG = 1 << 10  # symbols of a segment that are worth a matrix product of their own
+_VIEWED = 32  # symbols of a segment that are worth one of many products at once
 
 
 class Air(Protocol):
@@ -84,10 +85,65 @@ def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Ai
     return air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2)
 
 
+def can_superpose_onto(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Air) -> bool:
+    """Whether `superpose_onto_` may stand in for `superpose`: a long message on a CPU whose devices all live here."""
+    plain = not (coefficients.requires_grad or symbols.requires_grad) and symbols.device.type == "cpu"
+    one = coefficients.ndim == 3 and symbols.ndim == 2 and isinstance(air, LocalAir)
+    return plain and one and symbols.numel() > _LARGE and bool(segments.chunks)
+
+
+def superpose_onto_(y: Tensor, coefficients: Tensor, symbols: Tensor, segments: Segments) -> Tensor:
+    """Add what `superpose` returns to y in place, in pieces that stay in a cache: no second message is formed.
+
+    Where `can_superpose_onto` says so: for one message, without gradients.
+
+    Args:
+        y: real [S].
+        coefficients: real [C, K, G]; C = 2 is an in-phase and a quadrature part, and the second sum is turned by j: it is
+            added to the other symbol of its channel use, symbols 2 i and 2 i + 1 being one.
+        symbols: real [K, S].
+        segments: of the S symbols.
+
+    Returns:
+        y.
+    """
+    num_sums, num_devices = coefficients.shape[:2]
+    largest = max(chunk.number * chunk.length for chunk in segments.chunks)
+    sums, products = y.new_empty(num_sums * largest), y.new_empty(num_devices * largest)
+    for chunk in segments.chunks:
+        size = chunk.number * chunk.length
+        total = sums[: num_sums * size].view(num_sums, chunk.number, chunk.length)
+        _sum_of_chunk(chunk, coefficients, symbols, products, total)
+        y[chunk.start : chunk.start + size] += total[0].view(-1)
+        if num_sums == 2:
+            _add_times_j_(y, total[1].view(-1), chunk.start)
+    return y
+
+
+def _sum_of_chunk(chunk: Run, coefficients: Tensor, symbols: Tensor, room: Tensor, total: Tensor) -> None:
+    """Write the sums over the devices [C, g, l] of one chunk."""
+    pieces, c = chunk.symbols_of(symbols), chunk.segments_of(coefficients)  # [K, g, l], [C, K, g]
+    if chunk.length >= _LONG:
+        for i in range(chunk.number):
+            torch.mm(c[..., i], pieces[:, i], out=total[:, i])
+        return
+    product = room[: pieces.numel()].view(pieces.shape)
+    for i in range(len(c)):
+        torch.sum(torch.mul(pieces, c[i].unsqueeze(-1), out=product), 0, out=total[i])
+
+
+def _add_times_j_(y: Tensor, quadrature: Tensor, start: int) -> None:
+    """Add j times the quadrature sums of symbols start to start + n - 1 to y: -Q to the first of a pair, I to the second."""
+    end = min(start + len(quadrature), len(y) - len(y) % 2)  # a lone last symbol has no partner
+    first, second = quadrature[start % 2 : end - start : 2], quadrature[1 - start % 2 : end - start : 2]
+    y[start + start % 2 + 1 : end + 1 : 2] += first
+    y[start - start % 2 : end - 1 : 2] -= second
+
+
 def _by_run(run: Run, coefficients: Tensor, symbols: Tensor) -> Tensor:
     """The sums over a run of equal segments: [..., C, n]."""
     pieces = run.symbols_of(symbols)  # [..., K, g, l]
     c = run.segments_of(coefficients)  # [..., C, K, g]
-    if run.length >= _LONG:  # a small matrix product per segment, on views
+    if run.length >= _VIEWED:  # a small matrix product per segment, on views
         return (c.movedim(-1, -3) @ pieces.movedim(-2, -3)).movedim(-3, -2).flatten(-2)
     return (c.unsqueeze(-1) * pieces.unsqueeze(-4)).sum(-3).flatten(-2)

@@ -28,7 +28,7 @@ from laser_wireless.channels.sample_path import Arrival, Channel, Medium, throug
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir, superpose
+from laser_wireless.channels.superposition import Air, LocalAir, can_superpose_onto, superpose, superpose_onto_
 from laser_wireless.channels.uplink_options import check_options
 from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
@@ -222,15 +222,18 @@ class AnalogUplink:
     def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
         """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
         # w^H y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never is
-        heard = self._superposed(plan.arriving, symbols, plan, air)  # [..., S]
-        n = receiver_noise(
-            heard, self.noise_variance_like(symbols), generator=streams.generator("noise", round, heard.device)
-        )
-        g = plan.noise_amplitude
-        scale = plan.segments.scale if n.requires_grad or g.requires_grad else plan.segments.scale_
-        largest = torch.finfo(n.dtype).max  # where the amplitude all but vanishes; no noise must not become 0 times infinity
-        noise = scale(n, g.clamp(max=largest).to(n.dtype))
-        return noise.add_(heard).masked_fill_(~plan.valid, 0)
+        segments, noise_variance, g = plan.segments, self.noise_variance_like(symbols), plan.noise_amplitude
+        coefficients = self._coefficients(plan, symbols.dtype)
+        generator = streams.generator("noise", round, symbols.device)
+        # an amplitude that all but vanishes: no noise must not become 0 times infinity
+        g = g.clamp(max=torch.finfo(symbols.dtype).max).to(symbols.dtype)
+        onto = can_superpose_onto(coefficients, symbols, segments, air) and noise_variance.ndim == 0 and g.ndim == 1
+        heard = symbols[0] if onto else self._superposed(coefficients, symbols, plan, air)  # [..., S]
+        n = receiver_noise(heard, noise_variance, generator=generator)
+        scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
+        noise = scale(n, g)
+        estimate = superpose_onto_(noise, coefficients, symbols, segments) if onto else noise.add_(heard)
+        return estimate.masked_fill_(~plan.valid, 0)
 
     def _by_samples(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Arrival:
         """The estimate sample by sample."""
@@ -254,15 +257,20 @@ class AnalogUplink:
         x = self.transmit(clean, plan).to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
         return through_samples(x, medium, symbols.shape[-1], round=round, streams=streams, air=air)
 
-    def _superposed(self, received: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
+    def _coefficients(self, plan: Plan, dtype: torch.dtype) -> Tensor:
+        """(w^H h b)_k as real numbers [..., C, K, G]: in-phase and quadrature part, C = 1 where there is no quadrature."""
+        arriving = plan.arriving
+        arriving = arriving.expand(*arriving.shape[:-2], *plan.norms.shape[-2:]).unsqueeze(-3)
+        if not arriving.is_complex():
+            return arriving.to(dtype)
+        if self.baseband == "real":
+            return arriving.real.to(dtype)
+        return torch.cat([arriving.real, arriving.imag], dim=-3).to(dtype)
+
+    def _superposed(self, coefficients: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
         """Sum of (w^H h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
-        received = received.expand(*received.shape[:-2], *plan.norms.shape[-2:]).unsqueeze(-3)
-        coherent = received.real if received.is_complex() else received
-        if not received.is_complex() or self.baseband == "real":
-            return superpose(coherent.to(symbols.dtype), symbols, plan.segments, air).squeeze(-2)
-        parts = torch.cat([coherent, received.imag], dim=-3).to(symbols.dtype)
-        sums = superpose(parts, symbols, plan.segments, air)
-        return sums[..., 0, :] + _times_j(sums[..., 1, :])
+        sums = superpose(coefficients, symbols, plan.segments, air)
+        return sums.squeeze(-2) if sums.shape[-2] == 1 else sums[..., 0, :] + _times_j(sums[..., 1, :])
 
     def _ledger(self, plan: Plan, arrival: Arrival | None, layout: tuple[int, ...], round: int, air: Air) -> Ledger:
         segments, transceiver = plan.segments, plan.transceiver

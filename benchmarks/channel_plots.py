@@ -36,7 +36,8 @@ def plot_error(rows: Sequence[Row], path: Path, title: str) -> None:
         style = style_of(number)
         snr = [row["snr_db"] for row in mine]
         kind = mine[0]["closed_form"]
-        shown = f"{label} (simulated only)" if kind == SIMULATED else label
+        shown = label if len(labels) > 1 else "_"  # the title names a single one
+        shown = f"{shown.strip('_')} (simulated only)" if kind == SIMULATED else shown
         bars = [3 * row["mse_se"] for row in mine]
         error.errorbar(snr, [row["mse"] for row in mine], bars, ls="", capsize=3, ms=5, label=shown, **style)
         if kind == SIMULATED:
@@ -219,9 +220,6 @@ def plot_spectrogram(picture: Spectrogram, path: Path, title: str) -> None:
     )
     figure.colorbar(shown, ax=plane, label="power over its peak [dB]", extend="min", pad=0.02)
     plane.set(xlabel=f"delay [{delay_unit}]", ylabel="Doppler shift [Hz]", xlim=(0, last * delay_factor))
-    loud = np.abs(picture.dopplers_hz[(picture.spreading_db > -40).any(0)]).max()
-    reach = min(1.6 * loud + 2 * abs(picture.dopplers_hz[1] - picture.dopplers_hz[0]), np.abs(picture.dopplers_hz).max())
-    plane.set_ylim(-reach, reach)
     delays = picture.delays_s * delay_factor
     power, error, theory = (
         np.array([row[name] for row in picture.profile]) for name in ("power", "standard_error", "theory")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from laser_wireless.channels.multipath import Multipath
 
 _LONG = 28  # characters that a legend has room for
+_TELLING = ("profile", "scenario")  # arguments that are told whatever their value
 
 
 def label_of(component: Any) -> str:
-    """Class name with the arguments that matter: those without a default, changed ones, and a single number other than 0."""
+    """Class name with the arguments that matter: required or changed ones, a table's name, a single number other than 0."""
     if isinstance(component, Multipath):
         return label_of(component.paths)
     if not is_dataclass(component) or isinstance(component, type):
@@ -23,7 +24,7 @@ def label_of(component: Any) -> str:
         _written(entry.name, value)
         for entry, value in values
         if isinstance(value, str | int | float)
-        and (entry.default is MISSING or value != entry.default or (value and entry in numbers and len(numbers) == 1))
+        and (entry.name in _TELLING or value != entry.default or (value and entry in numbers and len(numbers) == 1))
     ]
     name = type(component).__name__
     return f"{name} ({', '.join(told)})" if told else name
@@ -47,6 +48,8 @@ def unit_of(largest: float, unit: str) -> tuple[float, str]:
 
 
 def _written(name: str, value: str | int | float) -> str:
+    if name.endswith("_m_s"):
+        return f"{name[:-4]} = {value} m/s"
     stem, _, suffix = name.rpartition("_")
     unit = {"s": "s", "hz": "Hz"}.get(suffix)
     if isinstance(value, str | bool):

@@ -17,7 +17,7 @@ from laser_wireless.channels.correlated_law import CorrelatedLaw
 from laser_wireless.channels.delay_profiles import DelayProfile, from_table
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
 from laser_wireless.channels.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
-from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.multipath import Multipath, as_fading
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.sionna_paths import SionnaTdl
 from laser_wireless.channels.tapped_delay import TappedDelayLine, doppler_of_speed
@@ -48,6 +48,7 @@ class Envelope:
 
 def envelope(fading: FadingModel) -> Envelope | None:
     """The law of |h|; of a sum of sinusoids its limit for many of them."""
+    fading = as_fading(fading)
     if isinstance(fading, CorrelatedLaw):
         return envelope(fading.law)
     k_factor = k_factor_of(fading)
@@ -68,7 +69,8 @@ def k_factor_of(fading: FadingModel) -> float | None:
 
 
 def delay_profile(fading: FadingModel) -> DelayProfile | None:
-    """Delays in seconds and mean powers of the paths, of `Multipath`."""
+    """Delays in seconds and mean powers of the paths, where the model has fixed ones."""
+    fading = as_fading(fading)
     if not isinstance(fading, Multipath):
         return None
     if isinstance(fading.paths, TappedDelayLine):
@@ -80,7 +82,7 @@ def delay_profile(fading: FadingModel) -> DelayProfile | None:
 
 def time_correlation(fading: FadingModel, grid: Grid, rounds: Array, slots: Array) -> NDArray[np.complex128] | None:
     """R over so many rounds and slots; lags are whole numbers >= 0, one of the two arrays is 0."""
-    same_round = rounds == 0
+    fading, same_round = as_fading(fading), rounds == 0
     if isinstance(fading, NoFading):
         return np.ones(len(rounds), dtype=complex)
     if isinstance(fading, Rician):  # the line of sight keeps its phase within the round
@@ -101,6 +103,7 @@ def time_correlation(fading: FadingModel, grid: Grid, rounds: Array, slots: Arra
 
 def frequency_correlation(fading: FadingModel, lags: Array, block_hz: float) -> NDArray[np.complex128] | None:
     """R over so many frequency blocks of block_hz each; lags are whole numbers >= 0."""
+    fading = as_fading(fading)
     profile = delay_profile(fading)
     if isinstance(fading, NoFading) or (isinstance(fading, Multipath) and fading.frequency == "flat"):
         return np.ones(len(lags), dtype=complex)

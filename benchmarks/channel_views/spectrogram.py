@@ -30,8 +30,8 @@ class Spectrogram:
     """What is drawn.
 
     times_s, frequencies_hz: of slots and blocks; power_db [T, F], |h|^2 of the first device at its first antenna.
-    delays_s, dopplers_hz: axes of spreading_db [delays, Dopplers], of the same link, over its largest value; delays up to
-        where next to nothing arrives.
+    delays_s, dopplers_hz: axes of spreading_db [delays, Dopplers], of the same link, over its largest value; delays and
+        Doppler shifts up to where next to nothing arrives.
     profile: rows of delay_s, power (mean over all links and slots) with standard_error over the links, and theory.
     """
 
@@ -78,14 +78,16 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
     spreading = np.fft.fftshift(np.fft.fft(in_delay[0] * _window(grid.num_slots)[:, None], axis=0), axes=0).T
     profile = _profile(settings, in_delay, delays, num_blocks, grid.block_hz)
     shown = _num_shown(np.array([row["power"] for row in profile]))
+    dopplers = np.fft.fftshift(np.fft.fftfreq(grid.num_slots, grid.slot_s))
     size = np.abs(spreading[:shown])
+    seen = _around(dopplers, (size > size.max() / 100).any(0))
     picture = Spectrogram(
         times_s=np.arange(grid.num_slots) * grid.slot_s,
         frequencies_hz=(np.arange(num_blocks) - (num_blocks - 1) / 2) * grid.block_hz,
         power_db=power_db,
         delays_s=delays[:shown],
-        dopplers_hz=np.fft.fftshift(np.fft.fftfreq(grid.num_slots, grid.slot_s)),
-        spreading_db=20 * np.log10(np.maximum(size / size.max(), 1e-10)),
+        dopplers_hz=dopplers[seen],
+        spreading_db=20 * np.log10(np.maximum(size[:, seen] / size.max(), 1e-10)),
         profile=profile[:shown],
     )
     known = delay_profile(fading)
@@ -129,6 +131,12 @@ def _num_shown(power: Array) -> int:
     half = len(power) // 2
     above = np.flatnonzero(power[:half] > power.max() * 10**-3.5)
     return min(int(1.15 * above[-1]) + _FINER + 1, half)
+
+
+def _around(dopplers: Array, loud: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The Doppler shifts up to half as far again as anything is heard, on both sides."""
+    step = float(dopplers[1] - dopplers[0])
+    return np.abs(dopplers) <= 1.5 * np.abs(dopplers[loud]).max() + 2 * step
 
 
 def _window(size: int) -> Array:

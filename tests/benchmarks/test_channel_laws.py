@@ -106,6 +106,16 @@ def test_lags_of_zero_have_correlation_one():
         assert frequency_correlation(fading, zero, 1e5)[0] == pytest.approx(1)
 
 
+def test_paths_may_stand_where_a_fading_stands():
+    lag, zero = np.ones(1), np.zeros(1)
+    assert envelope(TAPPED).k_factor == envelope(Multipath(paths=TAPPED)).k_factor
+    assert interval_of_rounds(TAPPED) == 0.01
+    assert delay_profile(TAPPED).spread == pytest.approx(1e-6, rel=0.01)
+    whole = Multipath(paths=TAPPED)
+    assert time_correlation(TAPPED, GRID, zero, lag) == time_correlation(whole, GRID, zero, lag)
+    assert frequency_correlation(TAPPED, lag, 1e5) == frequency_correlation(whole, lag, 1e5)
+
+
 def test_doppler_of_each_device_is_averaged():
     both = time_correlation(Jakes(doppler_hz=[0.0, 40.0], round_interval_s=0.01), GRID, np.ones(1), np.zeros(1))[0]
     assert both == pytest.approx((1 + j0(2 * math.pi * 0.4)) / 2)

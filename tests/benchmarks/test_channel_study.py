@@ -22,6 +22,7 @@ from laser_wireless.channels.optimal_power import MseOptimal
 from laser_wireless.channels.power_control import AlignedInversion, TruncatedInversion
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, ZeroForcing
 from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.sionna_paths import SionnaTdl
 from laser_wireless.channels.tapped_delay import TappedDelayLine
 from laser_wireless.channels.waveform import Ofdm
 
@@ -140,6 +141,7 @@ def test_labels_tell_components_apart():
     assert label_of(Multipath(paths=TappedDelayLine(profile="C", delay_spread_s=3e-7))) == (
         "TappedDelayLine (profile = C, delay_spread = 300 ns)"
     )
+    assert label_of(SionnaTdl(min_speed_m_s=3.5)) == "SionnaTdl (profile = C, min_speed = 3.5 m/s)"
     assert labels_of([Rayleigh(), Rician(), Nakagami()]) == ["Rayleigh", "Rician (k_factor = 4)", "Nakagami (m = 2)"]
     assert labels_of([TruncatedInversion(), AlignedInversion()]) == ["TruncatedInversion", "AlignedInversion"]
     two = labels_of([TruncatedInversion(), TruncatedInversion(threshold=0.2)])

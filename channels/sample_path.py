@@ -111,7 +111,7 @@ def _stages(
     """Pass samples through stages; a receiver's gain control knows the mean power of what stands before each of them."""
     for place, stage in enumerate(stages):
         if gain_control:
-            power = torch.view_as_real(x.detach()).double().square().sum(-1).mean((-1, -2), keepdim=True)
+            power = torch.view_as_real(x.resolve_conj()).double().square().sum(-1).mean((-1, -2), keepdim=True)
             radio = replace(radio, mean_power=power)
         changed = stage(x, radio, generators=generators_of(streams, f"{name} {place}", radio, x.device))
         if not isinstance(changed, Tensor) or changed.shape != x.shape or changed.dtype != x.dtype:

@@ -153,8 +153,9 @@ class Segments:
         if cells.shape[-1] == 1:
             return cells
         if isinstance(self.grid.symbols_per_cell, int):
-            if self.grid.num_cells == self.num_segments:
-                return cells
+            all_in_use = (self.grid.num_cells - 1) * self.grid.symbols_per_cell < self.num_symbols
+            if all_in_use and self.grid.num_cells == self.num_segments:
+                return cells  # no block ends within a cell
             cell = (self._ends - 1) // self.grid.symbols_per_cell
         else:
             cell = np.searchsorted(np.cumsum(self.grid.symbols_per_cell), self._ends)

@@ -74,7 +74,13 @@ IMPAIRMENTS = [
     TimingOffset(samples=0.4),
     IqImbalance(amplitude_db=1.0, phase_rad=0.1),
 ]
-INTERFERENCE = [OtherCells(powers=0.3), BarrageJammer(power=0.1), PulsedJammer(power=0.1), ToneJammer(power=0.1)]
+INTERFERENCE = [
+    OtherCells(powers=0.3),
+    BarrageJammer(power=0.1),
+    PulsedJammer(power=0.1),
+    ToneJammer(power=0.1),
+    Clipping(saturation_db=-3.0),
+]
 
 
 def symbols():

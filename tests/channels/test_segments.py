@@ -85,3 +85,20 @@ def test_norms_of_nonfinite_symbols_are_not_finite(num_symbols, bad, device):
     u[1, 3] = bad
     norms, _ = Segments((num_symbols,), Grid(num_slots=1, symbols_per_cell=num_symbols)).measure(u)
     assert norms.isfinite().flatten().tolist() == [True, False]
+
+
+@given(
+    blocks=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    per_cell=st.integers(1, 8),
+    spare_cells=st.integers(0, 3),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_every_symbol_meets_the_gain_of_its_cell(blocks, per_cell, spare_cells):
+    """Also where cells beyond the message make up for the segments that blocks cut."""
+    num_symbols = sum(blocks)
+    num_cells = -(-num_symbols // per_cell) + spare_cells
+    segments = Segments(tuple(blocks), Grid(num_slots=num_cells, symbols_per_cell=per_cell))
+    cells = torch.arange(num_cells)
+    gains = segments.gains_of(cells.unsqueeze(0))
+    found = segments.expand(gains.expand(1, segments.num_segments))[0]
+    assert torch.equal(found, torch.arange(num_symbols) // per_cell)

@@ -36,8 +36,9 @@ def plot_error(rows: Sequence[Row], path: Path, title: str) -> None:
         style = style_of(number)
         snr = [row["snr_db"] for row in mine]
         kind = mine[0]["closed_form"]
-        shown = label if len(labels) > 1 else "_"  # the title names a single one
-        shown = f"{shown.strip('_')} (simulated only)" if kind == SIMULATED else shown
+        shown = f"{label} (simulated only)" if kind == SIMULATED else label
+        if len(labels) == 1:  # the title names it
+            shown = "no closed form: simulated only" if kind == SIMULATED else "_"
         bars = [3 * row["mse_se"] for row in mine]
         error.errorbar(snr, [row["mse"] for row in mine], bars, ls="", capsize=3, ms=5, label=shown, **style)
         if kind == SIMULATED:

@@ -14,6 +14,7 @@ from laser_wireless.benchmarks.channel_views.gains import study_gains
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
 from laser_wireless.benchmarks.channel_views.spectrogram import study_spectrogram
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
+from laser_wireless.channels.csi import PerfectCsi
 from laser_wireless.channels.receivers import SingleAntenna
 
 Progress = Callable[[list[Any]], Iterable[Any]]
@@ -109,7 +110,8 @@ def _error_words(settings: ChannelStudy) -> list[str]:
         shared.append(f"N_r = {antennas[0]}")
     if len(receivers) == 1 and not isinstance(receivers[0], SingleAntenna):
         shared.append(label_of(receivers[0]))
-    return shared
+    known = [stage for stage in several(settings.csi) if not isinstance(stage, PerfectCsi)]
+    return shared + [label_of(stage) for stage in (*known, *settings.impairments)]
 
 
 def _title(settings: ChannelStudy, shared: list[str]) -> str:

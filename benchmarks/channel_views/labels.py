@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.propagation.multipath import Multipath
 
 _LONG = 28  # characters that a legend has room for
 _TELLING = ("profile", "scenario")  # arguments that are told whatever their value

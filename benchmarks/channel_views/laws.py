@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from laser_wireless.benchmarks.channel_views.draws import FadingModel
-from laser_wireless.channels.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.correlated_law import CorrelatedLaw
-from laser_wireless.channels.delay_profiles import DelayProfile, from_table
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
-from laser_wireless.channels.multipath import Multipath, as_fading
+from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
+from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
+from laser_wireless.channels.propagation.delay_profiles import DelayProfile, from_table
+from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
+from laser_wireless.channels.propagation.multipath import Multipath, as_fading
+from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
+from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine, doppler_of_speed
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.sionna_paths import SionnaTdl
-from laser_wireless.channels.tapped_delay import TappedDelayLine, doppler_of_speed
 from numpy.typing import NDArray
 from scipy.special import gamma, j0
 from scipy.stats import gamma as gamma_law

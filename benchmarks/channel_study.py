@@ -21,7 +21,7 @@ from laser_wireless.channels.energy import energy_from_snr, from_db
 from laser_wireless.channels.estimation_error import mean_square_error
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.impairments import Impairment
+from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.power_control import AlignedInversion, PowerControl, TimeVaryingPrecoding
 from laser_wireless.channels.receivers import Receiver, SingleAntenna

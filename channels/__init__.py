@@ -1,9 +1,5 @@
 """The uplink multiple-access channel: energy, power control, fading, superposition, noise, receiver, ledger."""
 
-from laser_wireless.channels.amplifier import Clipping, Rapp, Saleh
-from laser_wireless.channels.converters import IqImbalance, Quantiser
-from laser_wireless.channels.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.correlated_law import CorrelatedLaw
 from laser_wireless.channels.csi import (
     Csi,
     DelayedCsi,
@@ -15,7 +11,11 @@ from laser_wireless.channels.csi import (
     PilotCsi,
     QuantisedCsi,
 )
-from laser_wireless.channels.digital import DigitalUplink
+from laser_wireless.channels.digital.fsk import FskMajorityVote
+from laser_wireless.channels.digital.link_rate import Capacity, FiniteBlocklength
+from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
+from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
+from laser_wireless.channels.digital.sionna_link import LdpcLink
 from laser_wireless.channels.digital_downlink import DigitalBroadcast
 from laser_wireless.channels.downlink import AnalogBroadcast, Downlink, NoiselessBroadcast
 from laser_wireless.channels.energy import (
@@ -33,29 +33,18 @@ from laser_wireless.channels.energy import (
     to_db,
 )
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, Rayleigh, Rician, draw_rounds
-from laser_wireless.channels.fading_laws import AlphaMu, Nakagami, Weibull
-from laser_wireless.channels.fsk import FskMajorityVote
 from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.impairments import Impairment, Radio
-from laser_wireless.channels.impulsive_noise import BernoulliGaussianNoise, MiddletonNoise
-from laser_wireless.channels.interference import BarrageJammer, OtherCells, PulsedJammer, ToneJammer
-from laser_wireless.channels.large_scale import (
-    Annulus,
-    CellGain,
-    Distances,
-    LogNormalShadowing,
-    Positions,
-    cell_energy_budget,
-    noise_power_dbm,
-)
+from laser_wireless.channels.hardware.amplifier import Clipping, Rapp, Saleh
+from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser
+from laser_wireless.channels.hardware.impairments import Impairment, Radio
+from laser_wireless.channels.hardware.impulsive_noise import BernoulliGaussianNoise, MiddletonNoise
+from laser_wireless.channels.hardware.interference import BarrageJammer, OtherCells, PulsedJammer, ToneJammer
+from laser_wireless.channels.hardware.oscillator import CarrierFrequencyOffset, PhaseError, PhaseNoise
+from laser_wireless.channels.hardware.spread import NormalSpread, UniformSpread
+from laser_wireless.channels.hardware.timing import TimingOffset
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.link_rate import Capacity, FiniteBlocklength
-from laser_wireless.channels.multipath import Multipath
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
-from laser_wireless.channels.oscillator import CarrierFrequencyOffset, PhaseError, PhaseNoise
 from laser_wireless.channels.participation import Attendance, EveryDevice, Participation, RandomDropout, Stragglers
-from laser_wireless.channels.path_loss import InHPathLoss, LogDistance, RMaPathLoss, UMaPathLoss, UMiPathLoss
-from laser_wireless.channels.paths import Paths, PathsProcess
 from laser_wireless.channels.peak_limit import PeakLimited
 from laser_wireless.channels.plan import Plan
 from laser_wireless.channels.power_control import (
@@ -66,22 +55,33 @@ from laser_wireless.channels.power_control import (
     Transceiver,
     TruncatedInversion,
 )
-from laser_wireless.channels.quantisation import SparseQuantiser, StochasticQuantiser
-from laser_wireless.channels.ray_tracing import RayTraced, Scene, trace_scene
+from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
+from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
+from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull
+from laser_wireless.channels.propagation.large_scale import (
+    Annulus,
+    CellGain,
+    Distances,
+    LogNormalShadowing,
+    Positions,
+    cell_energy_budget,
+    noise_power_dbm,
+)
+from laser_wireless.channels.propagation.multipath import Multipath
+from laser_wireless.channels.propagation.path_loss import InHPathLoss, LogDistance, RMaPathLoss, UMaPathLoss, UMiPathLoss
+from laser_wireless.channels.propagation.paths import Paths, PathsProcess
+from laser_wireless.channels.propagation.ray_tracing import RayTraced, Scene, trace_scene
+from laser_wireless.channels.propagation.sionna_paths import SionnaCdl, SionnaPaths, SionnaRayleigh, SionnaTdl
+from laser_wireless.channels.propagation.sionna_topology import SionnaCell
+from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine, doppler_of_speed
+from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowChannel, TensorFlowFading
+from laser_wireless.channels.propagation.traces import PathTrace, Trace
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, SingleAntenna, ZeroForcing
 from laser_wireless.channels.reception import Reception, Uplink, UplinkState
 from laser_wireless.channels.scale import OracleScale, PreviousScale, ScaleKnowledge, ScaleState
 from laser_wireless.channels.segments import Grid, Segments
-from laser_wireless.channels.sionna_link import LdpcLink
-from laser_wireless.channels.sionna_paths import SionnaCdl, SionnaPaths, SionnaRayleigh, SionnaTdl
-from laser_wireless.channels.sionna_topology import SionnaCell
-from laser_wireless.channels.spread import NormalSpread, UniformSpread
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
-from laser_wireless.channels.tapped_delay import TappedDelayLine, doppler_of_speed
-from laser_wireless.channels.tensorflow_stage import TensorFlowChannel, TensorFlowFading
-from laser_wireless.channels.timing import TimingOffset
-from laser_wireless.channels.traces import PathTrace, Trace
 from laser_wireless.channels.uplink import AnalogUplink
 from laser_wireless.channels.waveform import Ofdm
 

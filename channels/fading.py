@@ -8,7 +8,8 @@ A model is any function of this signature:
 with T = grid.num_slots and F = grid.num_frequency_blocks. By contract E|h|^2 = 1: the SNR of the budget is the mean
 received SNR of one device. All draws come from `generator`, seeded for the round, on the device of the symbols.
 A model whose gains continue from round to round is a `FadingProcess`: what it remembers is a value that the run keeps. A
-model of propagation paths, whose third argument is `times`, is taken for the gains of its paths; see `channels.multipath`.
+model of propagation paths, whose third argument is `times`, is taken for the gains of its paths; see
+`channels.propagation.multipath`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from laser_wireless.channels.multipath import as_fading
+from laser_wireless.channels.propagation.multipath import as_fading
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from torch import Tensor

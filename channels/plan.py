@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from laser_wireless.channels.csi import Knowledge, PerfectCsi, apply_csi
 from laser_wireless.channels.fading import NoFading, draw_gains
-from laser_wireless.channels.multipath import Multipath, as_fading
-from laser_wireless.channels.paths import draw_paths, frequency_response
 from laser_wireless.channels.power_control import Agreement, Transceiver
+from laser_wireless.channels.propagation.multipath import Multipath, as_fading
+from laser_wireless.channels.propagation.paths import draw_paths, frequency_response
 from laser_wireless.channels.receivers import delivered_by
 from laser_wireless.channels.reception import NOTHING, UplinkState
 from laser_wireless.channels.round_input import device_budgets, given_gains, large_scale

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.impairments import Impairment, Radio, generators_of
+from laser_wireless.channels.hardware.impairments import Impairment, Radio, generators_of
 from laser_wireless.channels.noise import receiver_noise
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.streams import Streams

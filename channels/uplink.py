@@ -15,7 +15,7 @@ import torch
 from laser_wireless.channels.csi import Csi, PerfectCsi
 from laser_wireless.channels.energy import Allocation, NormAllocation
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
-from laser_wireless.channels.impairments import Impairment
+from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.noise import receiver_noise
 from laser_wireless.channels.participation import Participation
@@ -29,7 +29,7 @@ from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir, can_superpose_onto, superpose, superpose_onto_
-from laser_wireless.channels.uplink_options import check_options
+from laser_wireless.channels.uplink_options import brief, check_options
 from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
 
@@ -55,7 +55,7 @@ class AnalogUplink:
         allocation: of energy to blocks; `NormAllocation` as published, `LeastNoiseAllocation`, `UniformAllocation` or a
             function; see `channels.energy`.
         scale: how devices learn the common amplitude: `OracleScale` (as published) or `PreviousScale`.
-        impairments: stages that the devices' samples pass before the channel; see `channels.impairments`.
+        impairments: stages that the devices' samples pass before the channel; see `channels.hardware.impairments`.
         front_end: stages that the antennas' samples pass before the combiner: interference, converters.
         channel: a function of your own from the samples sent to those heard, in place of fading; see `channels.sample_path`.
         ofdm: resource grid and waveform; None for a single carrier.
@@ -87,6 +87,9 @@ class AnalogUplink:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def single_antenna(self) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from laser_wireless.channels import AnalogUplink, Streams, TruncatedInversion
-from laser_wireless.channels.tapped_delay import TappedDelayLine
-from laser_wireless.channels.traces import Trace
+from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
+from laser_wireless.channels.propagation.traces import Trace
 
 NUM_DEVICES, NUM_SYMBOLS, NUM_ROUNDS = 8, 256, 125
 

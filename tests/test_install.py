@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     *("channels", "compression", "training", "benchmarks"),
-    *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations")),
+    *(f"channels.{name}" for name in ("propagation", "hardware", "digital")),
+    *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations", "channel_views")),
 )
 
 pytestmark = pytest.mark.slow

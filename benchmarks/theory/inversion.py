@@ -7,10 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from laser_wireless.channels import AlignedInversion, Fading, NoFading, PowerControl, Rician, TruncatedInversion
-from laser_wireless.channels.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.correlated_law import CorrelatedLaw
 from laser_wireless.channels.fading import FadingProcess
-from laser_wireless.channels.fading_laws import AlphaMu, as_alpha_mu
+from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
+from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
+from laser_wireless.channels.propagation.fading_laws import AlphaMu, as_alpha_mu
 from scipy.integrate import quad
 from scipy.special import gammaincc, gammaincinv, gammaln
 from scipy.stats import binom, ncx2

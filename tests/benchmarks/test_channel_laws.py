@@ -14,15 +14,15 @@ from laser_wireless.benchmarks.channel_views.laws import (
     response_of,
     time_correlation,
 )
-from laser_wireless.channels.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.correlated_law import CorrelatedLaw
-from laser_wireless.channels.delay_profiles import DelayProfile
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.fading_laws import AlphaMu, Nakagami, Weibull
-from laser_wireless.channels.multipath import Multipath
+from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
+from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
+from laser_wireless.channels.propagation.delay_profiles import DelayProfile
+from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull
+from laser_wireless.channels.propagation.multipath import Multipath
+from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
+from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.sionna_paths import SionnaTdl
-from laser_wireless.channels.tapped_delay import TappedDelayLine
 from scipy.integrate import quad
 from scipy.special import j0
 

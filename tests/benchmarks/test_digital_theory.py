@@ -6,9 +6,9 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from laser_wireless.benchmarks.theory.digital import ergodic_capacity, outage_probability, vote_probability
-from laser_wireless.channels.digital import DigitalUplink
+from laser_wireless.channels.digital.fsk import FskMajorityVote
+from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
 from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.fsk import FskMajorityVote
 from laser_wireless.channels.streams import Streams
 from scipy.integrate import quad
 

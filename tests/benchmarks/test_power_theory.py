@@ -24,10 +24,10 @@ from laser_wireless.benchmarks.theory.receivers import (
     receiver_mse,
 )
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.fading_laws import Nakagami
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.power_control import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
+from laser_wireless.channels.propagation.fading_laws import Nakagami
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, SingleAntenna, ZeroForcing
 from laser_wireless.channels.segments import Grid
 

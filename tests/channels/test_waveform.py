@@ -18,7 +18,7 @@ from laser_wireless.channels import (
     TappedDelayLine,
     TruncatedInversion,
 )
-from laser_wireless.channels.paths import frequency_response
+from laser_wireless.channels.propagation.paths import frequency_response
 from laser_wireless.channels.waveform import convolve
 
 SMALL = Ofdm(num_subcarriers=12, symbols_per_slot=3, subcarriers_per_block=4, subcarrier_spacing_hz=15e3)

@@ -1,0 +1,1 @@
+"""What hardware and neighbours do to samples: amplifiers, oscillators, converters, interference."""

@@ -41,7 +41,10 @@ def options_of(target: Callable[..., Any], prefix: str = "", components: bool = 
 def chosen_components(spec: Spec, prefix: str = "") -> str:
     """The options of every component that a configuration names."""
     parts = []
-    for name, entry in spec.items():
+    entries = [(name, entry) for name, entry in spec.items() if not isinstance(entry, list)]
+    lists = [(name, entry) for name, entry in spec.items() if isinstance(entry, list)]
+    entries += [(f"{name}.{i}", part) for name, entry in lists for i, part in enumerate(entry)]
+    for name, entry in entries:
         if isinstance(entry, dict) and "class_path" in entry:
             target = resolve(entry["class_path"], f"{prefix}{name}")
             headline = (inspect.getdoc(target) or "").split("\n")[0]

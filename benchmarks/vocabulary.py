@@ -4,131 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-_NAMES = {
-    "compression": ("Uncompressed", "LowRank", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection"),
-    "channels": (
-        "AnalogUplink",
-        "DigitalUplink",
-        "FskMajorityVote",
-        "NoFading",
-        "Rayleigh",
-        "Rician",
-        "Nakagami",
-        "Weibull",
-        "AlphaMu",
-        "GaussMarkov",
-        "Jakes",
-        "CorrelatedLaw",
-        "Multipath",
-        "Trace",
-        "TensorFlowFading",
-        "TappedDelayLine",
-        "SionnaTdl",
-        "SionnaCdl",
-        "SionnaRayleigh",
-        "SionnaCell",
-        "RayTraced",
-        "Scene",
-        "PathTrace",
-        "CellGain",
-        "LogDistance",
-        "UMiPathLoss",
-        "UMaPathLoss",
-        "RMaPathLoss",
-        "InHPathLoss",
-        "Annulus",
-        "Distances",
-        "Positions",
-        "LogNormalShadowing",
-        "PerfectCsi",
-        "NoCsi",
-        "NoisyCsi",
-        "PilotCsi",
-        "DelayedCsi",
-        "PhaseOnlyCsi",
-        "QuantisedCsi",
-        "AlignedInversion",
-        "TruncatedInversion",
-        "TimeVaryingPrecoding",
-        "FullPower",
-        "OpenLoop",
-        "MseOptimal",
-        "RegularisedInversion",
-        "PeakLimited",
-        "SingleAntenna",
-        "MaximumRatio",
-        "ZeroForcing",
-        "Lmmse",
-        "EveryDevice",
-        "RandomDropout",
-        "Stragglers",
-        "PhaseError",
-        "CarrierFrequencyOffset",
-        "PhaseNoise",
-        "TimingOffset",
-        "Rapp",
-        "Saleh",
-        "Clipping",
-        "Quantiser",
-        "IqImbalance",
-        "OtherCells",
-        "BarrageJammer",
-        "PulsedJammer",
-        "ToneJammer",
-        "BernoulliGaussianNoise",
-        "MiddletonNoise",
-        "NormalSpread",
-        "UniformSpread",
-        "Ofdm",
-        "TensorFlowChannel",
-        "Capacity",
-        "FiniteBlocklength",
-        "LdpcLink",
-        "StochasticQuantiser",
-        "SparseQuantiser",
-        "NoiselessBroadcast",
-        "AnalogBroadcast",
-        "DigitalBroadcast",
-        "NormAllocation",
-        "LeastNoiseAllocation",
-        "UniformAllocation",
-        "OracleScale",
-        "PreviousScale",
-        "LinearEnergy",
-        "StepEnergy",
-    ),
-    "benchmarks.tasks": ("Cifar", "Digits", "Mnist", "StdlibText", "WikiText"),
-}
-
 _PATHS = ("TappedDelayLine", "SionnaTdl", "SionnaCdl", "SionnaRayleigh", "SionnaCell", "RayTraced", "PathTrace")
 _CSI = ("PerfectCsi", "NoCsi", "NoisyCsi", "PilotCsi", "DelayedCsi", "PhaseOnlyCsi", "QuantisedCsi")
 
-CLASSES: dict[str, str] = {name: f"laser_wireless.{package}.{name}" for package, names in _NAMES.items() for name in names}
-"""Class name -> import path."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
-    "z-sgd": {"class_path": "Uncompressed"},
-    "signum": {"class_path": "Sign"},
-    "random-k": {"class_path": "RandomK"},
-    "sketching": {"class_path": "CountSketch"},
-    "a-dsgd": {"class_path": "GaussianProjection"},
-    "top-k": {"class_path": "TopK"},
-    "digits": {"class_path": "Digits"},
-    "digits-linear": {"class_path": "Digits", "init_args": {"architecture": "linear"}},
-    "stdlib-text": {"class_path": "StdlibText"},
-    "mnist": {"class_path": "Mnist"},
-    "cifar10": {"class_path": "Cifar", "init_args": {"classes": 10}},
-    "cifar100": {"class_path": "Cifar", "init_args": {"classes": 100}},
-    "wikitext": {"class_path": "WikiText"},
-    "tdl-c": {"class_path": "TappedDelayLine", "init_args": {"profile": "C", "delay_spread_s": 100e-9}},
-    "umi": {"class_path": "SionnaCell", "init_args": {"scenario": "umi"}},
-}
-"""One word -> class and arguments."""
-
-COMPONENTS: dict[str, tuple[str, ...]] = {
-    "task": ("digits", "digits-linear", "stdlib-text", "mnist", "cifar10", "cifar100", "wikitext"),
-    "compressor": ("LowRank", "Uncompressed", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection"),
+_CHANNELS: dict[str, tuple[str, ...]] = {
     "uplink": ("AnalogUplink", "DigitalUplink", "FskMajorityVote"),
     "fading": (
         "NoFading",
@@ -151,7 +30,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "scene": ("Scene",),
     "law": ("Nakagami", "Weibull", "AlphaMu"),
     "process": ("GaussMarkov", "Jakes"),
-    "link_gain": ("CellGain",),
+    "link_gain": ("CellGain", "LogNormalShadowing"),
     "path_loss": ("LogDistance", "UMiPathLoss", "UMaPathLoss", "RMaPathLoss", "InHPathLoss"),
     "placement": ("Annulus", "Distances", "Positions"),
     "csi": _CSI,
@@ -199,5 +78,40 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "allocation": ("NormAllocation", "LeastNoiseAllocation", "UniformAllocation"),
     "scale": ("OracleScale", "PreviousScale"),
     "energy_budget": ("LinearEnergy", "StepEnergy"),
+}
+_COMPRESSORS = ("LowRank", "Uncompressed", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection")
+_TASKS = ("Cifar", "Digits", "Mnist", "StdlibText", "WikiText")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
+    "z-sgd": {"class_path": "Uncompressed"},
+    "signum": {"class_path": "Sign"},
+    "random-k": {"class_path": "RandomK"},
+    "sketching": {"class_path": "CountSketch"},
+    "a-dsgd": {"class_path": "GaussianProjection"},
+    "top-k": {"class_path": "TopK"},
+    "digits": {"class_path": "Digits"},
+    "digits-linear": {"class_path": "Digits", "init_args": {"architecture": "linear"}},
+    "stdlib-text": {"class_path": "StdlibText"},
+    "mnist": {"class_path": "Mnist"},
+    "cifar10": {"class_path": "Cifar", "init_args": {"classes": 10}},
+    "cifar100": {"class_path": "Cifar", "init_args": {"classes": 100}},
+    "wikitext": {"class_path": "WikiText"},
+    "tdl-c": {"class_path": "TappedDelayLine", "init_args": {"profile": "C", "delay_spread_s": 100e-9}},
+    "umi": {"class_path": "SionnaCell", "init_args": {"scenario": "umi"}},
+}
+"""One word -> class and arguments."""
+
+CLASSES: dict[str, str] = {
+    **{name: f"laser_wireless.compression.{name}" for name in _COMPRESSORS},
+    **{name: f"laser_wireless.channels.{name}" for words in _CHANNELS.values() for name in words if name not in PRESETS},
+    **{name: f"laser_wireless.benchmarks.tasks.{name}" for name in _TASKS},
+}
+"""Class name -> import path."""
+
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "task": ("digits", "digits-linear", "stdlib-text", "mnist", "cifar10", "cifar100", "wikitext"),
+    "compressor": _COMPRESSORS,
+    **_CHANNELS,
 }
 """Parameters that take an object or a function, wherever they stand -> the words that fit."""

@@ -123,7 +123,7 @@ class Segments:
     def chunks(self) -> list[Run]:
         """The message in pieces of at most 2^14 symbols, longer segments in parts; empty where `runs` is."""
         whole = self.runs
-        if self.few:
+        if self.few and not whole:
             whole = [Run(i, 1, n, end - n) for i, (n, end) in enumerate(zip(self.sizes, self._ends.tolist(), strict=True))]
         chunks = []
         for run in whole:

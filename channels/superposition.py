@@ -134,7 +134,12 @@ def _sum_of_chunk(chunk: Run, coefficients: Tensor, symbols: Tensor, room: Tenso
 
 def _add_times_j_(y: Tensor, quadrature: Tensor, start: int) -> None:
     """Add j times the quadrature sums of symbols start to start + n - 1 to y: -Q to the first of a pair, I to the second."""
-    end = min(start + len(quadrature), len(y) - len(y) % 2)  # a lone last symbol has no partner
+    size = len(quadrature)
+    if start % 2 == 0 and size % 2 == 0 and y.storage_offset() % 2 == 0:  # whole channel uses
+        uses = torch.view_as_complex(y[start : start + size].view(-1, 2))
+        uses.add_(torch.view_as_complex(quadrature.view(-1, 2)), alpha=1j)
+        return
+    end = min(start + size, len(y) - len(y) % 2)  # a lone last symbol has no partner
     first, second = quadrature[start % 2 : end - start : 2], quadrature[1 - start % 2 : end - start : 2]
     y[start + start % 2 + 1 : end + 1 : 2] += first
     y[start - start % 2 : end - 1 : 2] -= second

@@ -2,6 +2,7 @@
 
 python -m laser_wireless.benchmarks.speed
 python -m laser_wireless.benchmarks.speed --cases mlp resnet18 --threads 2 --output speed.md
+python -m laser_wireless.benchmarks.speed channels     # channels alone, against Sionna and pykaira
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.records import environment
+from laser_wireless.benchmarks.speed import channels
 from laser_wireless.benchmarks.speed.measure import Measurement, measure
 from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case
 from laser_wireless.benchmarks.speed.table import to_csv, to_markdown
@@ -35,11 +37,17 @@ same size in the same run; "round / floor" is 1 for a program that cannot be mad
 straightforward loop over devices and layers, for LowRank and Uncompressed. Medians tell what to expect; minima are less
 disturbed by other work on the machine. Each case runs in a process of its own, whose peak memory above its start is
 compared with (K + 6) d numbers of four bytes.
+
+`channels` as the first word times the channels alone, against Sionna and pykaira; see channels --help.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the cases asked for, print the tables, and write them where asked."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "channels":
+        channels.main(arguments[1:])
+        return
     options = _options(arguments)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
     cases = QUICK if options.quick else CASES

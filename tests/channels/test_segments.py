@@ -78,6 +78,23 @@ def test_norms_neither_overflow_nor_vanish(num_symbols, num_cells, scale, device
     assert torch.equal(peaks.amax(-1).double(), u.abs().amax(1).double())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_cells", [1, 5, 700, 70_000])  # a long segment in parts, a few, many, pairs
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1.0, 1e30])
+def test_long_messages_have_the_norms_of_their_pieces(scale, num_cells, dtype):
+    u = (torch.randn(2, 140_000, dtype=torch.float64, generator=seeded(0)) * scale).to(dtype)
+    u[1, :1000] = 0
+    length = 140_000 // num_cells
+    segments = Segments((140_000,), Grid(num_slots=num_cells, symbols_per_cell=length))
+    norms, peaks = segments.measure(u)
+    pieces = u.unflatten(-1, (num_cells, length))
+    expected = torch.linalg.vector_norm(pieces.double() / scale, dim=-1)
+    tolerance = 4 * torch.finfo(torch.float32).eps if dtype == torch.float32 else 1e-13
+    torch.testing.assert_close(norms / scale, expected, rtol=tolerance, atol=0)
+    assert torch.equal(peaks, pieces.abs().amax(-1))
+    assert torch.equal(segments.measure(u.clone().requires_grad_())[1], peaks)
+
+
 @pytest.mark.parametrize("num_symbols", [7, 10_000, 200_000])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_norms_of_nonfinite_symbols_are_not_finite(num_symbols, bad, device):

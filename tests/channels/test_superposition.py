@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from laser_wireless.channels import Grid, LocalAir, Segments
-from laser_wireless.channels.superposition import superpose
+from laser_wireless.channels.superposition import can_superpose_onto, superpose, superpose_onto_
 
 
 @pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
@@ -29,6 +29,36 @@ def test_coefficients_with_more_axes_than_the_symbols_make_a_batch(num_cells):
     batch = superpose(coefficients, u, segments, LocalAir())
     for one, alone in zip(coefficients, batch, strict=True):
         torch.testing.assert_close(superpose(one, u, segments, LocalAir()), alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_sums", [1, 2])
+@pytest.mark.parametrize("num_symbols", [60_000, 60_001])  # whole channel uses, and half of one at the end
+@pytest.mark.parametrize("num_cells", [1, 7, 900, 15_000])  # long segments in parts, few, many, tiny ones
+@pytest.mark.parametrize("first_block", [0, 3, 20_000])  # segments that begin within a channel use
+def test_long_message_added_in_place_is_the_same_sum(first_block, num_cells, num_symbols, num_sums):
+    layout = tuple(size for size in (first_block, num_symbols - first_block) if size)
+    segments = Segments(layout, Grid(num_slots=num_cells, symbols_per_cell=-(-num_symbols // num_cells)))
+    u = torch.randn(3, num_symbols, dtype=torch.float64, generator=seeded(0))
+    c = torch.randn(num_sums, 3, segments.num_segments, dtype=torch.float64, generator=seeded(1))
+    y = torch.randn(num_symbols, dtype=torch.float64, generator=seeded(2))
+    sums = torch.einsum("cks,ks->cs", segments.expand(c), u)
+    expected = y + sums[0]
+    if num_sums == 2:
+        pairs = torch.nn.functional.pad(sums[1], (0, num_symbols % 2)).view(-1, 2)
+        expected += torch.stack([-pairs[:, 1], pairs[:, 0]], dim=1).flatten()[:num_symbols]
+    assert can_superpose_onto(c, u, segments, LocalAir())
+    torch.testing.assert_close(superpose_onto_(y.clone(), c, u, segments), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_sums_are_added_in_place_only_where_that_is_possible():
+    segments = Segments((60_000,), Grid(num_slots=1, symbols_per_cell=60_000))
+    u, c = torch.randn(3, 60_000), torch.randn(1, 3, 1)
+
+    assert can_superpose_onto(c, u, segments, LocalAir())
+    assert not can_superpose_onto(c, u, segments, object())
+    assert not can_superpose_onto(c, u[:, :100], Segments((100,), segments.grid), LocalAir())
+    assert not can_superpose_onto(c.requires_grad_(), u, segments, LocalAir())
+    assert not can_superpose_onto(c.detach(), u.expand(2, -1, -1), segments, LocalAir())
 
 
 def test_local_air_reduces_and_keeps_the_axis():

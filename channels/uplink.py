@@ -268,7 +268,7 @@ class AnalogUplink:
             return arriving.to(dtype)
         if self.baseband == "real":
             return arriving.real.to(dtype)
-        return torch.cat([arriving.real, arriving.imag], dim=-3).to(dtype)
+        return torch.cat([arriving.real.to(dtype), arriving.imag.to(dtype)], dim=-3)
 
     def _superposed(self, coefficients: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
         """Sum of (w^H h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""

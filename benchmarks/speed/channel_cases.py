@@ -18,12 +18,17 @@ from laser_wireless.benchmarks.speed.peers import (
     sionna_tdl_ofdm,
     sionna_umi_ofdm,
 )
-from laser_wireless.channels import AnalogUplink, Ofdm, Rayleigh, TruncatedInversion
-from laser_wireless.channels.propagation.sionna_topology import SionnaCell
-from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
-from laser_wireless.channels.receivers import Lmmse
-from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels import (
+    AnalogUplink,
+    Lmmse,
+    Ofdm,
+    Rayleigh,
+    SionnaCell,
+    Streams,
+    TappedDelayLine,
+    TruncatedInversion,
+    UplinkState,
+)
 from torch import Tensor
 
 NUM_DEVICES = 16

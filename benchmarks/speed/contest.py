@@ -18,7 +18,6 @@ from torch import Tensor
 
 OURS = "laser"
 _FLOOR = ("read", "draw")
-_WARM_UP = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def measure_times(name: str, *, num_symbols: int, without: list[str], seconds: f
         name: of the case.
         num_symbols: S, real symbols of each device.
         without: peers that are not to take part.
-        seconds: of all turns; five at least, 30 at most.
+        seconds: of all rounds; five at least (three where a round is slower than this), 30 at most.
         threads: of torch.
     """
     torch.set_num_threads(threads)
@@ -71,11 +70,13 @@ def measure_times(name: str, *, num_symbols: int, without: list[str], seconds: f
     cpu: dict[str, list[float]] = {turn: [] for turn in turns}
     wall: dict[str, list[float]] = {turn: [] for turn in turns}
     with torch.no_grad():
+        for work in turns.values():
+            work()
         start = time.perf_counter()
-        for _ in range(_WARM_UP):
-            for work in turns.values():
-                work()
-        repetitions = max(5, min(30, int(seconds * _WARM_UP / (time.perf_counter() - start))))
+        for work in turns.values():
+            work()
+        once = time.perf_counter() - start
+        repetitions = max(5 if once < seconds else 3, min(30, int(seconds / once)))
         for _ in range(repetitions):
             for turn, work in turns.items():
                 start, start_cpu = time.perf_counter(), time.process_time()

@@ -303,6 +303,8 @@ def _settle(
         return uplink.power_control(h, norms, energy, noise_variance, agreement=agreement), None
     receiver, air, num_devices = uplink.receiver, agreement.air, norms.shape[-2]
     shape = (num_devices, uplink.num_rx_antennas, norms.shape[-1])
+    norms, energy = (values.nan_to_num(0, 0, 0) for values in (norms, energy))  # a void round; solvers raise on NaN
+    known, heard = (_finite(k) for k in (known, heard))
     known, heard = (k.to(torch.complex128).expand(*k.shape[:-3], *shape) for k in (known, heard))
     power = norms.square() / agreement.segments.lengths_like(norms)
     w = receiver.beam(heard, air)
@@ -315,6 +317,11 @@ def _settle(
         w = receiver.combine(arriving, beam, transceiver, power, noise_variance, air)
     delivered = delivered_by(receiver, w, arriving, transceiver, air=air)
     return transceiver._replace(delivered=delivered), w
+
+
+def _finite(h: Tensor) -> Tensor:
+    """Gains with 0 for those that are not finite."""
+    return torch.where(h.isfinite(), h, torch.zeros_like(h))
 
 
 def _spread(h: Tensor, amplitude: Tensor | None, segments: Segments) -> Tensor:

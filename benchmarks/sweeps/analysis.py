@@ -261,9 +261,11 @@ def savings(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
 
 
 def crossovers_db(first: Sequence[Point], second: Sequence[Point]) -> list[float]:
-    """Powers in dB at which the mean curves of two schemes cross."""
-    difference = [a.mean - b.mean for a, b in zip(first, second, strict=True)]
-    powers = [10 * math.log10(point.energy_budget) for point in first]
+    """Powers in dB at which the mean curves of two schemes cross, at the budgets that both have."""
+    others = {point.energy_budget: point.mean for point in second}
+    shared = [point for point in first if point.energy_budget in others]
+    difference = [point.mean - others[point.energy_budget] for point in shared]
+    powers = [10 * math.log10(point.energy_budget) for point in shared]
     found = []
     for i in range(1, len(difference)):
         before, after = difference[i - 1], difference[i]

@@ -116,6 +116,8 @@ def test_crossovers_are_where_the_mean_curves_meet():
     curves = choose(make_sweep(), rows_of({"laser": [2.0, 1.5, 1.4], "z-sgd": [4.0, 2.5, 0.4]}))
     assert crossovers_db(curves["laser"], curves["z-sgd"]) == pytest.approx([15.0])
     assert crossovers_db(curves["laser"], curves["laser"]) == []
+    assert crossovers_db(curves["laser"], curves["z-sgd"][:2]) == []  # runs of the last budget failed
+    assert crossovers_db(curves["laser"][1:], curves["z-sgd"]) == pytest.approx([15.0])
 
 
 def test_table_reports_what_was_spent_and_how_many_diverged():

@@ -136,3 +136,20 @@ def test_fading_without_the_antennas_asked_for_is_refused():
     uplink = AnalogUplink(energy_budget=1.0, fading=one_antenna, num_rx_antennas=4, receiver=Lmmse())
     with pytest.raises(ValueError, match=r"\[3, 4, 1, 1\].* got \[3, 2, 1, 1\]"):
         uplink.aggregate(random_message(3, LAYOUT), LAYOUT, round=0, streams=Streams(0))
+
+
+@pytest.mark.parametrize("receiver", RECEIVERS, ids=name_of)
+@pytest.mark.parametrize("power_control", CONTROLS, ids=name_of)
+def test_message_or_gain_that_is_not_finite_voids_the_round(receiver, power_control):
+    """Solvers of linear equations would raise on NaN."""
+    u = random_message(NUM_DEVICES, LAYOUT)
+    gains = torch.randn(NUM_DEVICES, NUM_ANTENNAS, 1, dtype=torch.complex64, generator=seeded(0))
+    second = torch.tensor([1])
+    for broken_u, broken_h in ((u.index_fill(0, second, torch.nan), gains), (u, gains.index_fill(0, second, torch.inf))):
+        reception = uplink_of(receiver, power_control).aggregate(
+            broken_u, LAYOUT, round=0, streams=Streams(0), gains=broken_h
+        )
+        assert not reception.estimate.any()
+        assert not reception.delivered.any()
+        with pytest.raises(FloatingPointError, match=r"devices \[1\]"):
+            reception.ledger.check()

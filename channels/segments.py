@@ -16,6 +16,7 @@ from laser_wireless.channels.norms import CHUNK, norm_and_peak, norms_and_peaks_
 from torch import Tensor
 
 _FEW = 512  # up to here a Python loop over segments, or over runs of them, beats one gather over all symbols
+_WORTH_A_CALL = 1 << 12  # symbols per device and run, on average, for which a loop over any number of runs pays
 _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
 
 
@@ -108,7 +109,7 @@ class Segments:
     def runs(self) -> list[Run]:
         """Runs of equal segments, in pieces of about 2^14 symbols that stay in a cache; empty where there are too many."""
         borders = np.flatnonzero(np.diff(self._lengths, prepend=-1, append=-1))  # where a run begins, and the end
-        if len(borders) > _FEW:
+        if len(borders) > max(_FEW, self.num_symbols // _WORTH_A_CALL):
             return []
         runs = []
         for first, last in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):

@@ -50,6 +50,20 @@ def test_long_message_added_in_place_is_the_same_sum(first_block, num_cells, num
     torch.testing.assert_close(superpose_onto_(y.clone(), c, u, segments), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_long_message_of_many_blocks_on_a_grid_is_added_in_place_too():
+    """Blocks that end anywhere within cells make hundreds of runs; a long message is worth the loop over them."""
+    num_symbols = 2_400_000
+    ends = sorted({*torch.randint(1, num_symbols, (190,), generator=seeded(0)).tolist(), num_symbols})
+    layout = tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
+    segments = Segments(layout, Grid(num_slots=-(-num_symbols // 336), symbols_per_cell=336))
+    u = torch.randn(2, num_symbols, generator=seeded(1))
+    c = torch.randn(1, 2, segments.num_segments, generator=seeded(2))
+    assert can_superpose_onto(c, u, segments, LocalAir())
+    assert len({(run.length, run.number) for run in segments.runs}) > 100
+    found = superpose_onto_(torch.zeros(num_symbols), c, u, segments)
+    torch.testing.assert_close(found, (segments.expand(c[0]) * u).sum(0))
+
+
 def test_sums_are_added_in_place_only_where_that_is_possible():
     segments = Segments((60_000,), Grid(num_slots=1, symbols_per_cell=60_000))
     u, c = torch.randn(3, 60_000), torch.randn(1, 3, 1)

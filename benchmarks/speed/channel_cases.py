@@ -37,10 +37,14 @@ _ENERGY_BUDGET = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelCase:
-    """One uplink and the peers that carry the same symbols over the same kind of channel, by name."""
+    """One uplink and the peers that carry the same symbols over the same kind of channel, by name.
+
+    largest: real symbols of each device, above which a round would need too much memory; no limit if None.
+    """
 
     title: str
     uplink: AnalogUplink
+    largest: int | None = None
     peers: Mapping[str, Build] = field(default_factory=dict)
 
     def rounds(self, symbols: Tensor) -> Callable[[], Tensor]:
@@ -69,7 +73,8 @@ CHANNEL_CASES = {
         peers={"Sionna OFDM": sionna_rayleigh_ofdm, "Sionna flat": sionna_flat_rayleigh, "pykaira": kaira_flat_rayleigh},
     ),
     "rayleigh-symbol": ChannelCase(
-        title="Rayleigh, one gain a channel use, truncated inversion",
+        title="Rayleigh, one gain a channel use, truncated inversion; up to 10^6 symbols, since all K S / 2 gains are kept",
+        largest=1_000_000,
         uplink=AnalogUplink(
             energy_budget=_ENERGY_BUDGET,
             fading=Rayleigh(),

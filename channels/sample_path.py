@@ -67,6 +67,11 @@ class Medium(NamedTuple):
     ofdm: Ofdm | None
     bandwidth_hz: float | None
 
+    @property
+    def num_antennas(self) -> int:
+        """N_r."""
+        return self.combiner.shape[-2]
+
 
 def through_samples(x: Tensor, medium: Medium, num_symbols: int, *, round: int, streams: Streams, air: Air) -> Arrival:
     """Carry precoded symbols to the receiver.
@@ -146,12 +151,13 @@ def _propagate(x: Tensor, medium: Medium, num_uses: int, round: int, streams: St
     if medium.taps is not None and medium.ofdm is not None:
         ofdm, length = medium.ofdm, medium.ofdm.num_samples + medium.ofdm.prefix_samples
         taps = medium.taps.to(x.dtype)
+        taps = taps.expand(*taps.shape[:-3], medium.num_antennas, *taps.shape[-2:])  # each antenna has noise of its own
         stream = convolve(x.unflatten(-1, (-1, length)), taps, ofdm.symbols_per_slot)
         stream = air.sum(stream.unsqueeze(-3), dim=-3).squeeze(-3)
         return _from_delay_zero(stream, x.shape[-1], ofdm.filter_reach if taps.shape[-1] > 1 else 0)
-    gains = medium.gains.to(x.dtype)
-    segments = medium.segments
-    per_use = segments.expand(gains.expand(*gains.shape[:-1], segments.num_segments))[..., 0::2]  # [..., K, N_r, n]
+    gains, segments = medium.gains.to(x.dtype), medium.segments
+    gains = gains.expand(*gains.shape[:-2], medium.num_antennas, segments.num_segments)
+    per_use = segments.expand(gains)[..., 0::2]  # [..., K, N_r, n]
     total = (
         (per_use * x.unsqueeze(-2)).sum(-3) if per_use.shape[-3] == x.shape[-2] else per_use.squeeze(-3) * x.sum(-2, True)
     )
@@ -166,8 +172,7 @@ def _from_delay_zero(stream: Tensor, length: int, start: int) -> Tensor:
 
 def _through(channel: Channel, x: Tensor, medium: Medium, round: int, streams: Streams) -> Tensor:
     y = channel(x, round=round, generator=streams.generator("channel", round, x.device))
-    num_antennas = medium.combiner.shape[-2]
-    wanted = (*x.shape[:-2], num_antennas, x.shape[-1])
+    wanted = (*x.shape[:-2], medium.num_antennas, x.shape[-1])
     if not isinstance(y, Tensor) or y.dtype != x.dtype or y.shape != wanted:
         found = f"{y.dtype} {list(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
         name = getattr(channel, "__name__", None) or repr(channel)

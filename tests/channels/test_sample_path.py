@@ -18,6 +18,7 @@ from laser_wireless.channels import (
     IqImbalance,
     Jakes,
     Lmmse,
+    MaximumRatio,
     NoFading,
     NormalSpread,
     Ofdm,
@@ -32,6 +33,7 @@ from laser_wireless.channels import (
     Stragglers,
     Streams,
     TimingOffset,
+    Transceiver,
     TruncatedInversion,
     UniformSpread,
 )
@@ -97,6 +99,29 @@ def test_both_paths_agree_with_several_antennas():
     options = {"noise_variance": 0.0, "num_rx_antennas": 4, "receiver": Lmmse(), "power_control": FullPower()}
     quick, slow = (estimate_of(u, (6, 2, 4), **options, impairments=stages) for stages in ([], [unchanged]))
     torch.testing.assert_close(slow.estimate, quick.estimate)
+
+
+def one_gain_for_all_antennas(num_devices, num_rx_antennas, grid, *, round, generator):
+    """A user's fading that leaves the antennas to be broadcast."""
+    shape = (num_devices, 1, grid.num_slots, grid.num_frequency_blocks)
+    return torch.randn(shape, dtype=torch.complex64, generator=generator)
+
+
+def matched_on_a_wire(h, norms, energy, noise_variance, *, agreement):
+    """A power control that sends and scales the same, whatever the message."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    return Transceiver(one, one, one, one > 0)
+
+
+@pytest.mark.parametrize("fading", [NoFading(), one_gain_for_all_antennas], ids=name_of)
+@pytest.mark.parametrize("stages", [[], [unchanged]], ids=["quick", "samples"])
+def test_antennas_with_one_gain_have_noise_of_their_own(stages, fading):
+    """The combiner averages the noise of the antennas; one noise for all of them would be N_r times as strong."""
+    u = torch.zeros(3, 20_000)
+    options = {"num_rx_antennas": 4, "receiver": MaximumRatio(), "fading": fading, "power_control": matched_on_a_wire}
+    reception = estimate_of(u, (20_000,), **options, impairments=stages)
+    variance = reception.noise_variance.item()
+    assert_mean(reception.estimate.square(), mean=variance, variance=2 * variance**2)
 
 
 @pytest.mark.parametrize("impairment", IMPAIRMENTS, ids=name_of)

@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PRESETS
+from laser_wireless.benchmarks.value_words import misfit
+from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PLAIN_WORDS, PRESETS
 
 Spec = dict[str, Any]
 
@@ -33,11 +34,14 @@ class BadConfiguration(ValueError):
 def component(value: Any, place: str) -> Any:
     """Bring a component into its plain form {"class_path": import path, "init_args": {...}}.
 
-    Numbers (an energy budget, say) stay as they are; in a list each entry is brought into its form.
+    Numbers (an energy budget, say) stay as they are, and so do words that some class takes as they are; in a list each
+    entry is brought into its form.
 
     Raises:
-        BadConfiguration: a word that is not known, or a mapping of another form.
+        BadConfiguration: a word that is not known or does not fit the place, or a mapping of another form.
     """
+    if isinstance(value, str) and value in PLAIN_WORDS.get(_last_name(place), ()):
+        return value
     if isinstance(value, str):
         return _word(value, place)
     if isinstance(value, list):
@@ -104,28 +108,46 @@ def assemble(target: Callable[..., Any], arguments: Spec, place: str, prefix: st
         place: where it stands, for error messages.
         prefix: of the places of its components.
     """
-    inner = {
-        name: build(entry, f"{prefix}{name}")
-        for name, entry in arguments.items()
-        if name in COMPONENTS and (isinstance(entry, dict) or _holds_components(entry))
-    }
+    _check_names(target, arguments, place)
+    given = [name for name, entry in arguments.items() if name in COMPONENTS and _holds_components(entry)]
+    for name in given:
+        _check_number(target, name, arguments[name], f"{prefix}{name}")
+    inner = {name: build(arguments[name], f"{prefix}{name}") for name in given}
     return call(target, {name: entry for name, entry in arguments.items() if name not in inner}, place, inner)
 
 
 def _holds_components(entry: Any) -> bool:
-    return isinstance(entry, list) and any(isinstance(part, dict) for part in entry)
+    return isinstance(entry, dict) or (isinstance(entry, list) and any(isinstance(part, dict) for part in entry))
+
+
+def _check_number(target: Callable[..., Any], name: str, entry: Any, place: str) -> None:
+    """Refuse a list of components where one is wanted, and one where a list is wanted, by the annotation."""
+    annotation = str(inspect.signature(target).parameters[name].annotation)
+    if isinstance(entry, list) and "list[" not in annotation and annotation[:1].isupper():
+        raise BadConfiguration(f"{place} must be one component, got a list of {len(entry)}")
+    if isinstance(entry, dict) and annotation.startswith("list["):
+        word = entry["class_path"].rsplit(".", 1)[-1]
+        raise BadConfiguration(
+            f"{place} must be a list, such as [{word}]; as options, --{place} '[{word}]' and --{place}.0.ARGUMENT"
+        )
+
+
+def _check_names(target: Callable[..., Any], arguments: Spec, place: str) -> None:
+    known = inspect.signature(target).parameters
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "."
+            raise BadConfiguration(
+                f"{place}: {target.__name__} has no argument {name!r}{hint} It takes {', '.join(known) or 'none'}"
+            )
 
 
 def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> Any:
     """Call a class or function with plain arguments, checked against its annotations, and built ones."""
+    _check_names(target, plain, place)
     known = inspect.signature(target).parameters
-    for name in plain:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise BadConfiguration(
-                f"{place}: {target.__name__} has no argument {name!r}; {hint}It takes {', '.join(known) or 'none'}"
-            )
+    missing = [n for n, p in known.items() if p.default is p.empty and n not in plain and n not in inner]
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     skipped: set[str | int] = {name for name in known if name not in plain}
     if inspect.isclass(target):
@@ -133,13 +155,15 @@ def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> An
     else:
         parser.add_function_arguments(target, None, skip=skipped)
     try:
-        return target(**parser.parse_object(plain).as_dict(), **inner)
+        values = parser.parse_object(plain).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
-        missing = [n for n, p in known.items() if p.default is p.empty and n not in plain and n not in inner]
-        if missing:
-            raise BadConfiguration(f"{place}: {target.__name__} needs {', '.join(missing)}") from error
-        reason = " ".join(str(error).split())
-        raise BadConfiguration(f"{place}: {target.__name__}: {reason}") from error
+        raise BadConfiguration(f"{place}: {target.__name__}: {misfit(target, plain, error)}") from error
+    if missing and all(known[name].kind is not inspect.Parameter.VAR_KEYWORD for name in missing):
+        raise BadConfiguration(f"{place}: {target.__name__} needs {', '.join(missing)}")
+    try:
+        return target(**values, **inner)
+    except (ImportError, TypeError, ValueError) as error:
+        raise BadConfiguration(f"{place}: {target.__name__}: {' '.join(str(error).split())}") from error
 
 
 def load_yaml(path: str) -> Spec:
@@ -167,6 +191,10 @@ def _word(word: str, place: str) -> Spec:
             f"{place}: noiseless is the scheme z-sgd over a channel without noise: take z-sgd, with noise_variance 0 in the "
             "uplink; a sweep always draws it"
         )
+    name, kind = _last_name(place), PRESETS.get(word, {"class_path": word})["class_path"]
+    fitting = [PRESETS.get(known, {"class_path": known})["class_path"] for known in COMPONENTS.get(name, ())]
+    if fitting and kind in CLASSES and kind not in fitting:
+        raise BadConfiguration(f"{place}: {word} does not belong here. {_choice(place)}")
     if word in PRESETS:
         preset = deepcopy(PRESETS[word])
         return component({**preset, "class_path": CLASSES[preset["class_path"]]}, place)
@@ -174,17 +202,22 @@ def _word(word: str, place: str) -> Spec:
         return {"class_path": CLASSES[word], "init_args": {}}
     if "." in word and all(part.isidentifier() for part in word.split(".")):
         return {"class_path": word, "init_args": {}}
-    known = [*CLASSES, *PRESETS]
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise BadConfiguration(
-        f"{place}: {word!r} is not known; {hint}It may be {', '.join(_examples(place))}, or an import path such as "
-        "my_module.my_function"
-    )
+    presets = [word for word, preset in PRESETS.items() if not fitting or preset["class_path"] in fitting]
+    near = difflib.get_close_matches(word, dict.fromkeys([*COMPONENTS.get(name, CLASSES), *presets]), n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise BadConfiguration(f"{place}: {word!r} is not known{hint} {_choice(place)}")
+
+
+def _choice(place: str) -> str:
+    return f"It may be {', '.join(_examples(place))}, or an import path such as my_module.my_function"
+
+
+def _last_name(place: str) -> str:
+    return place.rsplit(".", 1)[-1].split("[")[0]
 
 
 def _examples(place: str) -> tuple[str, ...]:
-    return COMPONENTS.get(place.rsplit(".", 1)[-1].split("[")[0], (*CLASSES, *PRESETS))
+    return COMPONENTS.get(_last_name(place), (*CLASSES, *PRESETS))
 
 
 def resolve(path: str, place: str) -> Any:

@@ -24,6 +24,7 @@ from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble,
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
+from laser_wireless.benchmarks.users_code import users_line
 from tqdm import tqdm
 
 _COMMON = """
@@ -51,8 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError) as error:  # unreadable files, a user's function gone wrong: said, not thrown
-        print(f"laser {words[0]}: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError) as error:  # unreadable files, missing extras: said, not thrown
+        print(f"laser {words[0]}: {error}{users_line(error)}", file=sys.stderr)
+        return 1
+    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError) as error:
+        if not users_line(error) and not isinstance(error, RuntimeError):
+            raise  # a fault of this package's
+        print(f"laser {words[0]}: {type(error).__name__}: {error}{users_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
@@ -88,13 +94,20 @@ def _run(words: list[str]) -> int:
     mean = result["mean_per_round"]
     print(
         f"\nper round and device: {mean['energy_spent']:.6g} of {mean['energy_allowed']:.6g} energy spent, "
-        f"{mean['num_symbols']:g} real symbols, {mean['num_channel_uses']:g} channel uses\nwritten to {folder}"
+        f"{mean['num_symbols']:g} real symbols, {mean['num_channel_uses']:g} channel uses"
     )
+    if not mean["energy_spent"] > 0:
+        print(
+            "no device sent anything in any round: look at budget, gains, power control and participation", file=sys.stderr
+        )
+    print(f"written to {folder}")
     return 0
 
 
 def _claim(folder: Path, spec: Spec) -> None:
     """Take a folder for a run, or find it taken by the same one."""
+    if folder.exists() and not folder.is_dir():
+        raise BadConfiguration(f"--output {folder} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True)
     if path.exists() and path.read_text(encoding="utf-8") != text:

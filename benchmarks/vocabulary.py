@@ -115,3 +115,6 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     **_CHANNELS,
 }
 """Parameters that take an object or a function, wherever they stand -> the words that fit."""
+
+PLAIN_WORDS: dict[str, tuple[str, ...]] = {"scale": ("least_error", "unit_sum")}
+"""Parameters that hold a component in one class and a word of its own in another -> those words."""

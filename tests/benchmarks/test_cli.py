@@ -59,6 +59,41 @@ def test_a_users_fading_function_runs_from_the_working_directory(tmp_path, capsy
     assert "must return a torch.Tensor" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero ({}.py:2, in my_fading)"),
+        ("return undefined", "NameError: name 'undefined' is not defined ({}.py:2, in my_fading)"),
+        ("return torch.ones(2) @ torch.ones(3)", "({}.py:2, in my_fading)"),
+        ("raise ValueError('mine')", "laser run: mine ({}.py:2, in my_fading)"),
+    ],
+)
+def test_an_error_in_a_users_function_names_its_line(body, message, tmp_path, capsys):
+    module = f"own_broken_{len(body)}"
+    (tmp_path / f"{module}.py").write_text(f"import torch\ndef my_fading(*a, **k): {body}\n")
+    assert main([*RUN, "--uplink.energy_budget", "16", "--uplink.fading", f"{module}.my_fading"]) == 1
+    assert message.format(module) in capsys.readouterr().err
+
+
+def test_a_fault_of_the_package_itself_is_not_hidden(monkeypatch):
+    monkeypatch.setattr("laser_wireless.benchmarks.cli.train", lambda *a, **k: {}["status"])
+    monkeypatch.setattr("laser_wireless.benchmarks.cli.users_line", lambda error: "")
+    with pytest.raises(KeyError):
+        main([*RUN, "--uplink.energy_budget", "16"])
+
+
+def test_a_run_in_which_nobody_sends_says_so(capsys):
+    words = ["--uplink.energy_budget", "16", "--uplink.fading", "Rayleigh", "--uplink.power_control", "TruncatedInversion"]
+    assert main([*RUN, *words, "--uplink.power_control.threshold", "100"]) == 0
+    assert "no device sent anything in any round" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert main([*RUN, "--uplink.energy_budget", "16", "--output", "taken"]) == 2
+    assert "--output taken is a file" in capsys.readouterr().err
+
+
 def test_a_run_that_diverges_says_so(capsys):
     words = ["--uplink.energy_budget", "16", "--learning_rate", "1e30"]
     assert main([*RUN, *words]) == 1
@@ -149,6 +184,7 @@ def test_help_teaches(words, expected, capsys):
         ("run --uplink.energy_budget 0", "energy_budget must be finite and > 0"),
         ("run --uplink.energy_budget 1 --num_device 3", "did you mean num_devices"),
         ("run --uplink.energy_budget 1 --task digit", "did you mean digits"),
+        ("run --uplink.energy_budget 1 --compressor [LowRank]", "run: compressor must be one component, got a list of 1"),
         ("run --uplink.energy_budget", "needs a value"),
         ("sweep nothing.yaml", "no file 'nothing.yaml', and presets are cifar10-power"),
         ("sweep cifar10-power --scale smal", "--scale must be full or small, got 'smal'"),

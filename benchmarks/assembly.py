@@ -125,7 +125,7 @@ def _check_number(target: Callable[..., Any], name: str, entry: Any, place: str)
     annotation = str(inspect.signature(target).parameters[name].annotation)
     if isinstance(entry, list) and "list[" not in annotation and annotation[:1].isupper():
         raise BadConfiguration(f"{place} must be one component, got a list of {len(entry)}")
-    if isinstance(entry, dict) and annotation.startswith("list["):
+    if isinstance(entry, dict) and annotation.startswith("list[") and " | " not in annotation:
         word = entry["class_path"].rsplit(".", 1)[-1]
         raise BadConfiguration(
             f"{place} must be a list, such as [{word}]; as options, --{place} '[{word}]' and --{place}.0.ARGUMENT"

@@ -52,7 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ImportError) as error:  # unreadable files, missing extras: said, not thrown
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        ImportError,
+        FloatingPointError,
+    ) as error:  # files, extras, gains: said, not thrown
         print(f"laser {words[0]}: {error}{users_line(error)}", file=sys.stderr)
         return 1
     except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError) as error:
@@ -175,14 +181,20 @@ def _theory(words: list[str]) -> int:
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
     from laser_wireless.benchmarks import help_text
 
-    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\nOptions:{own}")
-    print(help_text.options_of(target))
+    print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\n{_HOW}\n\nOptions:{own}")
+    print(help_text.options_of(target, chosen=spec))
     chosen = help_text.chosen_components(spec)
     print(f"\n{chosen}\n" if chosen else "")
-    print(f"Words that stand for a class with arguments:\n{help_text.presets()}")
+    print(f"Words that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0
 
 
+_HOW = """An option that takes a component takes its name; the component's own arguments follow with a dot.
+A list of components is written '[NAME, NAME]'; each is reached by its place, from 0.
+Name a component before --help to see its arguments:
+  --uplink.fading Rician --uplink.fading.k_factor 10
+  --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
+  --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
   --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]"""

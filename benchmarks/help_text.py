@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from docstring_parser import parse
 from laser_wireless.benchmarks.assembly import Spec, resolve
-from laser_wireless.benchmarks.vocabulary import COMPONENTS, PRESETS
+from laser_wireless.benchmarks.vocabulary import COMPONENTS, PLAIN_WORDS, PRESETS
 
 _WIDTH = 110
 
 
-def options_of(target: Callable[..., Any], prefix: str = "", components: bool = True) -> str:
+def options_of(target: Callable[..., Any], prefix: str = "", components: bool = True, chosen: Spec | None = None) -> str:
     """One entry per argument of a class or function: option, default, what its docstring says.
 
     Args:
         target: the class or function.
         prefix: of its options.
         components: whether an option that can name a component, here or elsewhere, says which.
+        chosen: the configuration so far, which says what is taken where no default is.
     """
     described = {entry.arg_name: entry.description or "" for entry in parse(target.__doc__ or "").params}
     lines = []
     for name, parameter in inspect.signature(target).parameters.items():
-        words = f" ({', '.join(COMPONENTS[name])} or an import path)" if components and name in COMPONENTS else ""
-        default = parameter.default
-        if default is parameter.empty:
-            stands = "required"
-        elif isinstance(default, int | float | str | bool | list | tuple | None):
+        default = _default(target, name)
+        named = components and name in COMPONENTS and not (isinstance(default, str) and default in PLAIN_WORDS.get(name, ()))
+        words = f" ({', '.join(COMPONENTS[name])} or an import path)" if named else ""
+        stands = "required" if parameter.default is parameter.empty else "optional"
+        if isinstance(default, int | float | str | bool | list | tuple | dict | None) and stands == "optional":
             stands = f"default {default}"
-        else:
-            stands = "optional"
+        elif dataclasses.is_dataclass(default):
+            stands = f"default {type(default).__name__}"
+        taken = (chosen or {}).get(name)
+        if isinstance(taken, dict) and "class_path" in taken:
+            stands = f"chosen: {taken['class_path'].rsplit('.', 1)[-1]}"
         text = " ".join(f"[{stands}]{words} {described.get(name, '')}".split())
         lines.append(f"  --{prefix}{name}\n{textwrap.fill(text, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 6)}")
     return "\n".join(lines)
+
+
+def _default(target: Callable[..., Any], name: str) -> Any:
+    """The default of an argument, made if a dataclass makes it anew for each object."""
+    default = inspect.signature(target).parameters[name].default
+    for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
+        if field.name == name and field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+    return default
+
+
+def places(target: Callable[..., Any]) -> set[str]:
+    """The parameters that can name a component, of a class and of the uplinks if it has one."""
+    names = set(inspect.signature(target).parameters) & set(COMPONENTS)
+    names |= {"compressor"} if "schemes" in inspect.signature(target).parameters else set()
+    return names | {"fading"} if "uplink" in names else names
 
 
 def chosen_components(spec: Spec, prefix: str = "") -> str:
@@ -56,10 +77,14 @@ def chosen_components(spec: Spec, prefix: str = "") -> str:
     return "\n\n".join(parts)
 
 
-def presets(place: str | None = None) -> str:
-    """The words that stand for a class and its arguments; of all components, or of those that fit one place."""
+def presets(places: Collection[str]) -> str:
+    """The words that stand for a class and its arguments, of those that fit one of the places."""
     return "\n".join(
-        f"  {word:14} {value['class_path']} {value.get('init_args', '')}"
+        f"  {word:14} {value['class_path']} {_arguments(value.get('init_args', {}))}".rstrip()
         for word, value in PRESETS.items()
-        if place is None or value["class_path"] in COMPONENTS[place]
+        if any(word in COMPONENTS[place] or value["class_path"] in COMPONENTS[place] for place in places)
     )
+
+
+def _arguments(arguments: Spec) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in arguments.items())

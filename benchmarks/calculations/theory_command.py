@@ -162,7 +162,7 @@ def _help(name: str, settings_class: type, examples: str) -> int:
     headline = (settings_class.__doc__ or "").split("\n")[0]
     print(f"laser theory {name}: {headline}\n\nExamples:\n{examples}\n\nOptions:{_COMMON}")
     print(help_text.options_of(settings_class, components=False))
-    print(f"\nWords for schemes:\n{help_text.presets('compressor')}")
+    print(f"\nWords for schemes:\n{help_text.presets(['compressor'])}")
     return 0
 
 

@@ -82,6 +82,39 @@ def test_a_fault_of_the_package_itself_is_not_hidden(monkeypatch):
         main([*RUN, "--uplink.energy_budget", "16"])
 
 
+def test_gains_that_are_not_finite_are_said(tmp_path, capsys):
+    body = "return torch.full((num_devices, 1, 1, 1), float('nan'), dtype=torch.complex64)"
+    text = f"import torch\ndef fade(num_devices, antennas, grid, *, round, generator):\n    {body}\n"
+    (tmp_path / "own_nan.py").write_text(text)
+    assert main(["channel", "--num_rounds", "5", "--fading", "own_nan.fade"]) == 1
+    assert "were not finite in round 0" in capsys.readouterr().err
+
+
+def test_link_gains_of_a_study_are_a_list_or_a_model(tmp_path):
+    words = ["channel", "--num_rounds", "5", "--num_devices", "2", "--fading", "Rayleigh", "--link_gain"]
+    assert main([*words, "CellGain", "--output", "model"]) == 0
+    assert main([*words, "[1,2]", "--output", "list"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "unsaid"),
+    [
+        (
+            "run --uplink.power_control FullPower --help",
+            ["[default least_error] of", "[default NoFading]", "[chosen: Digits]"],
+            ["[optional]"],
+        ),
+        ("channel --help", ["tdl-c ", "delay_spread_s = 1e-07", "[default SingleAntenna]"], ["a-dsgd", "cifar10"]),
+        ("sweep --help", ["a-dsgd", "cifar10", "tdl-c", "--uplink.csi.1.rounds 2"], []),
+    ],
+)
+def test_help_shows_defaults_and_only_words_that_fit(words, said, unsaid, capsys):
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert all(phrase in printed for phrase in said)
+    assert not any(phrase in printed for phrase in unsaid)
+
+
 def test_a_run_in_which_nobody_sends_says_so(capsys):
     words = ["--uplink.energy_budget", "16", "--uplink.fading", "Rayleigh", "--uplink.power_control", "TruncatedInversion"]
     assert main([*RUN, *words, "--uplink.power_control.threshold", "100"]) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 import torch
@@ -44,8 +45,9 @@ class Csi(Protocol):
 
         Args:
             h: complex [..., K, N_r, C], true gains of the C cells of the grid, E|h|^2 = 1.
-            energy: float64, broadcastable to [..., K], budget of each device for the round.
-            noise_variance: float64, broadcastable to [..., K], sigma^2 per real symbol over the device's large-scale gain.
+            energy: float64, broadcastable to [..., K], what earlier stages left of each device's budget for the round.
+            noise_variance: float64, broadcastable to [..., K], sigma^2 per real symbol over the device's large-scale gain,
+                and times the energy that a cyclic prefix costs.
             generator: of this round's draws.
             state: `Knowledge.state` of the last round, None in the first.
         """
@@ -114,7 +116,8 @@ class PilotCsi:
     shrinks it by 1 / (1 + 2 sigma^2 / e). Devices learn it by a perfect feedback. One without energy is taken for h = 0.
 
     Args:
-        energy_fraction: part of each device's budget, 0 < energy_fraction < 1; messages have the rest.
+        energy_fraction: part of each device's budget, 0 < energy_fraction < 1; messages have the rest, and so have further
+            pilots of another kind.
         estimator: "ls" or "mmse".
         uses_per_device: channel uses of the pilots per device and cell, >= 1; the energy is what counts for the error.
     """
@@ -223,29 +226,56 @@ class QuantisedCsi:
         return Knowledge(torch.polar(amplitude, phase), feedback_bits=bits, free=False)
 
 
+def stages_of(rule: Csi | tuple[Csi, ...] | list[Csi]) -> tuple[Csi, ...]:
+    """The models of knowledge one after another; one alone is a row of one, and perfect knowledge needs none."""
+    stages = tuple(rule) if isinstance(rule, tuple | list) else (rule,)
+    return tuple(stage for stage in stages if not isinstance(stage, PerfectCsi))
+
+
+def num_shared(stages: tuple[Csi, ...], others: tuple[Csi, ...]) -> int:
+    """How many stages two rows begin with alike: what is measured there is measured once."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(stages, others, strict=False))))
+
+
 def apply_csi(
-    stages: Csi | tuple[Csi, ...] | list[Csi],
-    h: Tensor,
+    stages: tuple[Csi, ...],
+    known: Knowledge,
     *,
     energy: Tensor,
     noise_variance: Tensor,
     generator: torch.Generator,
     state: dict[str, Tensor],
+    first_place: int = 0,
 ) -> tuple[Knowledge, dict[str, Tensor]]:
     """Pass gains through one model of knowledge after another, such as pilots, then a delay; prices add up.
 
+    Args:
+        stages: the models.
+        known: complex gains [..., K, N_r, C], and the prices paid for them so far.
+        energy: budget of each device; a stage is offered what those before it have left.
+        noise_variance: see `Csi`.
+        generator: see `Csi`.
+        state: of the stages, by their place.
+        first_place: of the first of these stages.
+
     Returns:
-        the knowledge (its own `state` is not used), and the states of all stages by their place.
+        the knowledge (its own `state` is not used), free only if no stage was paid for; and the states of the stages.
     """
-    energies, uses, bits, free, after = None, 0, 0, False, {}
-    for place, stage in enumerate(stages if isinstance(stages, tuple | list) else (stages,)):
-        known = stage(h, energy=energy, noise_variance=noise_variance, generator=generator, state=state.get(str(place)))
-        h = known.h
-        energies = known.energy if energies is None else energies if known.energy is None else energies + known.energy
-        uses, bits, free = uses + known.num_channel_uses, bits + known.feedback_bits, known.free
-        if known.state is not None:
-            after[str(place)] = known.state
-    return Knowledge(h, energies, uses, bits, free), after
+    after = {}
+    for place, stage in enumerate(stages, first_place):
+        left = energy if known.energy is None else (energy - known.energy).clamp(min=0)
+        old = state.get(str(place))
+        new = stage(known.h, energy=left, noise_variance=noise_variance, generator=generator, state=old)
+        if new.state is not None:
+            after[str(place)] = new.state
+        known = Knowledge(
+            new.h,
+            known.energy if new.energy is None else new.energy if known.energy is None else known.energy + new.energy,
+            known.num_channel_uses + new.num_channel_uses,
+            known.feedback_bits + new.feedback_bits,
+            known.free and new.free,
+        )
+    return known, after
 
 
 def _complex_normal(like: Tensor, generator: torch.Generator) -> Tensor:

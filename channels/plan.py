@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from laser_wireless.channels.csi import Knowledge, PerfectCsi, apply_csi
+from laser_wireless.channels.csi import Csi, Knowledge, apply_csi, num_shared, stages_of
 from laser_wireless.channels.fading import NoFading, draw_gains
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.propagation.multipath import Multipath, as_fading
@@ -115,10 +115,11 @@ def make_plan(
 
     link_gain = large_scale(uplink.link_gain, num_devices, streams, symbols.device)
     noise_variance = uplink.noise_variance_like(symbols)
+    perfect = Knowledge(drawn.h, free=gains is not None or not isinstance(uplink.fading, NoFading))
     own, theirs, csi_state = _knowledge(
-        uplink, drawn.h, num_devices, present, noise_variance, link_gain, round, streams, before
+        uplink, perfect, num_devices, present, noise_variance, link_gain, round, streams, before
     )
-    pilots = [k.energy for k in ({id(own): own, id(theirs): theirs}).values() if k.energy is not None]
+    pilots = [k.energy for k in (own, theirs) if k.energy is not None]
     pilot_energy = None if not pilots else sum(pilots[1:], pilots[0])
     data_budget = present if pilot_energy is None else (present - pilot_energy).clamp(min=0)
 
@@ -165,7 +166,7 @@ def make_plan(
         nonfinite=nonfinite,
         knowledge=own,
         pilot_energy=pilot_energy,
-        pilot_uses=own.num_channel_uses + (0 if own is theirs else theirs.num_channel_uses),
+        pilot_uses=own.num_channel_uses + theirs.num_channel_uses,
         waiting_s=waiting_s,
         state=kept,
     )
@@ -250,7 +251,7 @@ def _draw_taps(
 
 def _knowledge(
     uplink: AnalogUplink,
-    h: Tensor,
+    perfect: Knowledge,
     num_devices: int,
     budget: Tensor,
     noise_variance: Tensor,
@@ -259,33 +260,43 @@ def _knowledge(
     streams: Streams,
     before: UplinkState,
 ) -> tuple[Knowledge, Knowledge, dict[str, dict[str, Tensor]]]:
-    """What transmitters and receiver know of the small-scale gains; one estimate where both rules are the same."""
-    perfect = Knowledge(h, free=not isinstance(uplink.fading, NoFading))
-    known = {"transmitters": perfect, "receiver": perfect}
-    states: dict[str, dict[str, Tensor]] = {}
-    for side, rule in (("transmitters", uplink.csi), ("receiver", uplink.receiver_csi)):
-        if isinstance(rule, PerfectCsi):
-            continue
-        if side == "receiver" and rule == uplink.csi:
-            known[side] = known["transmitters"]
-            continue
-        full = h.to(torch.promote_types(h.dtype, torch.complex64))
-        full = full.expand(*h.shape[:-3], num_devices, uplink.num_rx_antennas, -1)
-        per_device = noise_variance.unsqueeze(-1)
-        if link_gain is not None:
-            reached = link_gain > 0
-            per_device = torch.where(reached, per_device / torch.where(reached, link_gain, 1), 0)
-        known[side], after = apply_csi(
-            rule,
-            full,
-            energy=budget,
+    """What transmitters and receiver know of the small-scale gains; stages that both begin with are passed and paid once.
+
+    Returns:
+        the transmitters' knowledge with its prices, the receiver's with those that come on top, and the stages' states.
+    """
+    own_stages, their_stages = stages_of(uplink.csi), stages_of(uplink.receiver_csi)
+    if not own_stages and not their_stages:
+        return perfect, perfect, {}
+    shared = num_shared(own_stages, their_stages)
+    h = perfect.h.to(torch.promote_types(perfect.h.dtype, torch.complex64))
+    h = h.expand(*h.shape[:-3], num_devices, uplink.num_rx_antennas, -1)
+    per_device = noise_variance.unsqueeze(-1) * uplink.prefix_overhead
+    if link_gain is not None:
+        reached = link_gain > 0
+        per_device = torch.where(reached, per_device / torch.where(reached, link_gain, 1), 0)
+    generators = {side: streams.generator(f"csi of {side}", round, h.device) for side in ("transmitters", "receiver")}
+    states: dict[str, dict[str, Tensor]] = {side: {} for side in generators}
+
+    def know(side: str, stages: tuple[Csi, ...], known: Knowledge, *, energy: Tensor, first_place: int) -> Knowledge:
+        known, after = apply_csi(
+            stages,
+            known,
+            energy=energy,
             noise_variance=per_device,
-            generator=streams.generator(f"csi of {side}", round, h.device),
+            generator=generators[side],
             state=before.csi.get(side, {}),
+            first_place=first_place,
         )
-        if after:
-            states[side] = after
-    return known["transmitters"], known["receiver"], states
+        states[side].update(after)
+        return known
+
+    both = know("transmitters", own_stages[:shared], perfect._replace(h=h), energy=budget, first_place=0)
+    own = know("transmitters", own_stages[shared:], both, energy=budget, first_place=shared)
+    left = budget if own.energy is None else (budget - own.energy).clamp(min=0)
+    theirs = know("receiver", their_stages[shared:], Knowledge(both.h), energy=left, first_place=shared)
+    states = {side: places for side, places in states.items() if places}
+    return own if own_stages else perfect, theirs if their_stages else perfect, states
 
 
 def _settle(

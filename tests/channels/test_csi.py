@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message
-from laser_wireless.channels import AnalogUplink, FullPower, GaussMarkov, Rayleigh, Streams, TruncatedInversion
+from laser_wireless.channels import AnalogUplink, FullPower, GaussMarkov, Ofdm, Rayleigh, Streams, TruncatedInversion
 from laser_wireless.channels.csi import (
     DelayedCsi,
+    Knowledge,
     NoCsi,
     NoisyCsi,
     PerfectCsi,
@@ -130,8 +131,8 @@ def test_no_csi_takes_gains_for_one():
 def test_stages_in_a_row_add_up_their_prices():
     h, energy = true_gains(4), torch.ones(4, dtype=torch.float64)
     known, state = apply_csi(
-        [PilotCsi(energy_fraction=0.1), QuantisedCsi(), DelayedCsi()],
-        h,
+        (PilotCsi(energy_fraction=0.1), QuantisedCsi(), DelayedCsi()),
+        Knowledge(h),
         energy=energy,
         noise_variance=torch.ones(1).double(),
         generator=seeded(0),
@@ -139,6 +140,7 @@ def test_stages_in_a_row_add_up_their_prices():
     )
     assert torch.equal(known.energy, 0.1 * energy)
     assert (known.num_channel_uses, known.feedback_bits, list(state)) == (4, 8, ["2"])
+    assert not known.free  # paid for, however late it comes
 
 
 def aggregate(u, *, round=0, state=None, **options):
@@ -166,6 +168,78 @@ def test_same_pilots_serve_both_sides_and_other_ones_are_paid_twice():
     shared = aggregate(u, csi=PilotCsi(), receiver_csi=PilotCsi(), noise_variance=1.0).ledger
     apart = aggregate(u, csi=PilotCsi(), receiver_csi=PilotCsi(energy_fraction=0.2), noise_variance=1.0).ledger
     assert (shared.num_channel_uses, apart.num_channel_uses) == (8, 11)
+
+
+@pytest.mark.parametrize("later", [QuantisedCsi(), DelayedCsi()], ids=str)
+def test_receiver_and_transmitters_go_by_one_estimate_that_is_fed_back_or_late(later):
+    """The base station estimates, the devices are told: one set of pilots, and one error of the estimate."""
+    u, seen = random_message(3, LAYOUT), {"devices": [], "receiver": []}
+
+    def devices_note(h, **options):
+        seen["devices"].append(h)
+        return PerfectCsi()(h, **options)
+
+    def receiver_notes(h, **options):
+        seen["receiver"].append(h)
+        return PerfectCsi()(h, **options)
+
+    options = {"csi": [PilotCsi(), devices_note, later], "receiver_csi": [PilotCsi(), receiver_notes]}
+    state = None
+    for round in range(3):
+        reception = aggregate(u, round=round, state=state, noise_variance=1.0, **options)
+        state = reception.state
+        assert reception.ledger.num_channel_uses == 5 + 3
+        assert torch.equal(seen["devices"][round], seen["receiver"][round])
+    assert torch.view_as_real(torch.stack(seen["receiver"])).unique().numel() == 2 * 9  # new pilots in every round
+
+
+def test_delay_keeps_its_place_behind_what_both_sides_share():
+    """The states of several delays do not mix: knowledge of two and of one round ago."""
+    u, state, seen = random_message(2, LAYOUT), None, {"devices": [], "receiver": [], "true": []}
+
+    def note(name):
+        def stage(h, **options):
+            seen[name].append(h)
+            return PerfectCsi()(h, **options)
+
+        return stage
+
+    shared = note("true")
+    options = {
+        "csi": [shared, DelayedCsi(), DelayedCsi(), note("devices")],
+        "receiver_csi": [shared, DelayedCsi(), note("receiver")],
+    }
+    for round in range(5):
+        state = aggregate(u, round=round, state=state, **options).state
+    assert len(seen["true"]) == 5
+    for round in range(2, 5):
+        assert torch.equal(seen["devices"][round], seen["true"][round - 2])
+        assert torch.equal(seen["receiver"][round], seen["true"][round - 1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"csi": PilotCsi(energy_fraction=0.6), "receiver_csi": PilotCsi(energy_fraction=0.6, estimator="ls")},
+        {"csi": [PilotCsi(energy_fraction=0.6), PilotCsi(energy_fraction=0.6)]},
+    ],
+    ids=["sides", "stages"],
+)
+def test_pilots_of_several_kinds_never_cost_more_than_the_budget(options):
+    ledger = aggregate(random_message(3, LAYOUT), noise_variance=1.0, power_control=FullPower(), **options).ledger
+    ledger.check()
+    torch.testing.assert_close(ledger.energy_spent, torch.full((3,), 50.0, dtype=torch.float64), rtol=1e-4, atol=0)
+
+
+def test_prefix_of_the_pilots_is_paid_from_their_energy():
+    """Of energy e, e / overhead is in the useful part: the estimate is that much noisier."""
+    ofdm = Ofdm(num_subcarriers=12, symbols_per_slot=1, cyclic_prefix_s=3e-5, fft_size=32)
+    options = {"fading": Rayleigh(), "csi": PilotCsi(energy_fraction=0.5, estimator="ls"), "ofdm": ofdm}
+    uplink = AnalogUplink(energy_budget=20.0, noise_variance=0.7, **options)
+    plan = uplink.plan(torch.ones(20_000, 2), (2,), round=0, streams=Streams(0))
+    error = plan.knowledge.h.squeeze(-2) - plan.gains
+    assert ofdm.prefix_overhead > 1.4
+    assert_squared_error(error, variance=2 * 0.7 * ofdm.prefix_overhead / 10)
 
 
 def test_phase_error_of_the_csi_turns_what_arrives():
@@ -206,6 +280,11 @@ def test_what_is_known_without_being_paid_for_is_counted():
     assert aggregate(u, csi=NoCsi(), power_control=FullPower(phase=False)).ledger.known_gains == 0
     ledger = aggregate(u, csi=QuantisedCsi(phase_bits=3, amplitude_bits=2)).ledger
     assert (ledger.known_gains, ledger.feedback_bits) == (0, 5)
+    late = aggregate(u, csi=[QuantisedCsi(phase_bits=3, amplitude_bits=2), DelayedCsi()]).ledger
+    assert (late.known_gains, late.feedback_bits) == (0, 5)
+    uplink = AnalogUplink(energy_budget=50.0)
+    given = uplink.aggregate(u, LAYOUT, round=0, streams=Streams(3), gains=torch.ones(3, 1, dtype=torch.complex64)).ledger
+    assert given.known_gains == 3
 
 
 def test_csi_that_is_not_finite_voids_the_round():

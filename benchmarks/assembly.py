@@ -163,7 +163,9 @@ def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> An
     try:
         return target(**values, **inner)
     except (ImportError, TypeError, ValueError) as error:
-        raise BadConfiguration(f"{place}: {target.__name__}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        owner = "" if reason.startswith(target.__name__) else f"{target.__name__}: "
+        raise BadConfiguration(f"{place}: {owner}{reason}") from error
 
 
 def load_yaml(path: str) -> Spec:

@@ -176,5 +176,7 @@ def test_words_of_a_class_itself_are_those_of_its_annotation():
 def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     spec = {"class_path": "TensorFlowFading", "init_args": {"function": "torch.rand"}}
-    with pytest.raises(BadConfiguration, match=r"pip install 'laser-wireless\[tensorflow\]'"):
+    with pytest.raises(
+        BadConfiguration, match=r"^fading: TensorFlowFading needs TensorFlow: pip install '.*\[tensorflow\]'"
+    ):
         build(component(spec, "fading"), "fading")

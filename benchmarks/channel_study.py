@@ -97,6 +97,8 @@ class ChannelStudy:
                 raise ValueError(f"{name} must be >= 2, for a standard error, got {getattr(self, name)}")
         if not self.snr_db:
             raise ValueError("snr_db must hold at least one value")
+        if not all(map(math.isfinite, self.snr_db)):
+            raise ValueError(f"snr_db must hold finite values in dB, got {self.snr_db}")
         if not math.isfinite(self.fade_db):
             raise ValueError(f"fade_db must be finite, got {self.fade_db}")
         for name in ("fading", "power_control", "receiver", "num_rx_antennas"):

@@ -25,6 +25,7 @@ from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
 from laser_wireless.benchmarks.users_code import users_line
+from laser_wireless.channels import NoiselessBroadcast
 from tqdm import tqdm
 
 _COMMON = """
@@ -92,7 +93,8 @@ def _run(words: list[str]) -> int:
                 bar.set_postfix(validation=f"{latest['loss']:.4f}", refresh=False)
 
         result = train(run, folder, device=place, progress=progress)
-    print(f"{run.compressor}\nover {run.uplink}\n")
+    down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
+    print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
         print(f"diverged after {result['rounds']} rounds: {result['reason']}", file=sys.stderr)
         return 1

@@ -118,7 +118,8 @@ def train(
                 saved = time.monotonic()
         result = trainer.result("done")
     except KeyboardInterrupt:
-        trainer.save()
+        if not trainer.amid_step:  # else the last checkpoint stands: half a step is none
+            trainer.save()
         raise
     except (FloatingPointError, Diverged) as error:
         result = trainer.result("diverged", str(error))
@@ -145,6 +146,7 @@ class _Trainer:
         self.optimizer = run.task.optimizer(self.model, run.learning_rate)
         self.average = averaged_model(self.model, decay=run.task.averaging) if run.task.averaging else None
         self.streams = Streams(run.seed)
+        self.amid_step = False
         self.rows: list[Row] = []
         self.evaluations: list[Row] = []
         self.best = _nothing()
@@ -156,6 +158,7 @@ class _Trainer:
 
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""
+        self.amid_step = True
         batches = self.run.task.batches(self.round, self.run.num_devices, self.streams)
         factor = self.run.task.learning_rate_factor(self.round, self.run.num_rounds)
         for group in self.optimizer.param_groups:
@@ -165,6 +168,7 @@ class _Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+        self.amid_step = False
 
     def evaluate(self) -> None:
         """Take the validation metrics of the model as it stands, and the test metrics if no validation loss was lower.

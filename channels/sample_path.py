@@ -39,12 +39,14 @@ class Arrival(NamedTuple):
 
     estimate: [..., S]. energy_spent, peak_power: float64 [..., K], on the air, the peak of one real dimension.
     num_samples: complex samples sent by each device.
+    level: float64 [..., 1], by which the receiver made up for what the level control lowered; noise is raised with it.
     """
 
     estimate: Tensor
     energy_spent: Tensor
     peak_power: Tensor
     num_samples: int
+    level: Tensor
 
 
 class Medium(NamedTuple):
@@ -107,7 +109,7 @@ def through_samples(x: Tensor, medium: Medium, num_symbols: int, *, round: int, 
     estimate = _combine(heard, medium, num_symbols) * level.to(heard.real.dtype)
     parts = torch.view_as_real(sent.detach())
     peak = parts.abs().amax((-1, -2)).double().square()
-    return Arrival(estimate, spent, peak, sent.shape[-1])
+    return Arrival(estimate, spent, peak, sent.shape[-1], level)
 
 
 def _stages(

@@ -48,7 +48,8 @@ class AnalogUplink:
         link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
         num_rx_antennas: N_r of the receiver.
         csi: what the devices know of the small-scale gains; one model, or several in a row (pilots, then a delay).
-        receiver_csi: what the receiver knows; the same pilots serve both sides and are paid once.
+        receiver_csi: what a receiver that combines knows (`SingleAntenna` goes by the scale that the power control chose);
+            the same pilots serve both sides and are paid once.
         participation: who takes part; everybody if None. See `channels.participation`.
         power_control: a policy or a function; see `channels.power_control`.
         receiver: how several antennas are combined; see `channels.receivers`.
@@ -219,11 +220,17 @@ class AnalogUplink:
             estimate = self._by_segments(symbols, plan, round, streams, air)
         delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
         noise_level = segments.mean_in_blocks(plan.noise_amplitude.square() * noise_variance.unsqueeze(-1))
+        if arrival is not None:
+            noise_level = noise_level * arrival.level.square()
         ledger = self._ledger(plan, arrival, layout, round, air)
         return Reception(estimate, ledger, delivered, segments, noise_level, plan.state)
 
     def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
-        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
+        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length.
+
+        A channel use that two blocks share (a block of odd length) is exact where phases are undone. Where they are not, its
+        two symbols mix in quadrature by their own blocks' coefficients rather than by each other's.
+        """
         # w^H y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never is
         segments, noise_variance, g = plan.segments, self.noise_variance_like(symbols), plan.noise_amplitude
         coefficients = self._coefficients(plan, symbols.dtype)

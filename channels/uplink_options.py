@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from laser_wireless.channels import round_input
@@ -90,9 +91,13 @@ def _check_antennas(uplink: AnalogUplink) -> None:
 
 
 def brief(options: Any) -> str:
-    """A dataclass as its constructor would be written: only what differs from the default."""
-    shown = [f"{f.name}={getattr(options, f.name)!r}" for f in fields(options) if not _is_default(options, f)]
+    """A dataclass as its constructor would be written: only what differs from the default, functions by their names."""
+    shown = [f"{f.name}={_shown(getattr(options, f.name))}" for f in fields(options) if not _is_default(options, f)]
     return f"{type(options).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if isfunction(value) else repr(value)
 
 
 def _is_default(options: Any, field: Field[Any]) -> bool:

@@ -238,8 +238,14 @@ class UplinkBridge:
 
         Raises:
             FloatingPointError: a round was void, so that no checkpoint of a broken run replaces a sound one.
+            RuntimeError: a round is half done: some devices' gradients are in the memory and not yet exchanged.
         """
         self.check()
+        if self._broken or self._heard:
+            found = self._broken or f"gradients of {len(self._heard)} devices are in"
+            raise RuntimeError(
+                f"round {self.round} is half done ({found}); take the state after exchange() and before the next gradient"
+            )
         return {
             "round": self.round,
             "seed": self.streams.seed,

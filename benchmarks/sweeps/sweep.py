@@ -135,8 +135,13 @@ def sweep_from(content: Spec) -> Sweep:
     content = deepcopy(content)
     for name in ("task", "uplink", "schemes"):
         if name not in content:
-            raise BadConfiguration(f"a sweep needs {name!r}; it has {', '.join(content) or 'nothing'}")
+            raise BadConfiguration(
+                f"a sweep needs {name!r}; it has {', '.join(content) or 'nothing'}: name a YAML file or a preset, "
+                "such as laser sweep digits"
+            )
     uplink = component(content.pop("uplink"), "uplink")
+    if isinstance(uplink, dict) and not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
+        raise BadConfiguration("uplink.energy_budget is set by the sweep: give --energy_budgets '[1, 4, 16]' instead")
     inner = {
         "schemes": read_schemes(content.pop("schemes"), uplink),
         "task": component(content.pop("task"), "task"),

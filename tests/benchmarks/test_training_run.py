@@ -47,6 +47,27 @@ def without_environment(result: dict) -> dict:
     return {name: value for name, value in result.items() if name != "environment"}
 
 
+def test_a_run_interrupted_within_a_step_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
+    """Ctrl-C between the exchange and the optimiser's step: half a step must not be saved."""
+    run = make_run(checkpoint_seconds=0.0)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    expected = train(run, whole, device=CPU)
+    exchange = training_run.UplinkBridge.exchange
+
+    def interrupted(bridge):
+        ledger = exchange(bridge)
+        if bridge.round == 7:
+            raise KeyboardInterrupt
+        return ledger
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run.UplinkBridge, "exchange", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, broken, device=CPU)
+    assert without_environment(train(run, broken, device=CPU)) == without_environment(expected)
+
+
 @pytest.mark.parametrize("task", [Digits(width=12), StdlibText(width=16, num_layers=1, context=16, evaluation_windows=8)])
 def test_a_run_resumed_at_several_points_equals_an_unbroken_one(tmp_path, task):
     run = make_run(task=task, learning_rate=0.01)

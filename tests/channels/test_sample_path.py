@@ -295,3 +295,17 @@ def test_gradients_pass_the_impairments():
     ).estimate.square().sum().backward()
     assert u.grad.isfinite().all()
     assert u.grad.abs().min() > 0
+
+
+def test_noise_that_the_level_control_raises_is_reported():
+    num_rounds = 4000
+    u = torch.ones(num_rounds, 2, 8, dtype=torch.float64)
+    uplink = AnalogUplink(energy_budget=4.0, noise_variance=0.5, impairments=[louder])
+    reception = uplink.aggregate(u, (8,), round=0, streams=Streams(0))
+    silent = AnalogUplink(energy_budget=4.0, noise_variance=0.0, impairments=[louder])
+    clean = silent.aggregate(u, (8,), round=0, streams=Streams(0)).estimate
+    variance = 9 * 0.5 * 8 / (4 * 4.0)  # three times the amplitude of a message of energy P
+    torch.testing.assert_close(
+        reception.noise_variance, torch.full((num_rounds, 1), variance, dtype=torch.float64), rtol=1e-3, atol=0
+    )
+    assert_mean((reception.estimate - clean).square(), mean=variance, variance=2 * variance**2)

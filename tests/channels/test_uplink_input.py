@@ -75,6 +75,11 @@ def test_uplink_shows_what_differs_from_the_default():
     shown = "AnalogUplink(energy_budget=2.0, noise_variance=tensor([1., 1.]), fading=Rayleigh(), coherence='block')"
     assert repr(uplink) == shown
 
+    def my_fading(num_devices, num_rx_antennas, grid, *, round, generator):
+        return torch.ones(1, 1, 1, 1)
+
+    assert repr(AnalogUplink(energy_budget=2.0, fading=my_fading)) == "AnalogUplink(energy_budget=2.0, fading=my_fading)"
+
 
 @pytest.mark.parametrize("bandwidth_hz", [0.0, -1.0, math.nan, math.inf])
 def test_impossible_bandwidth_is_refused(bandwidth_hz):

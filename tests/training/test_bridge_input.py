@@ -210,3 +210,15 @@ def test_subnormal_gradients_are_carried():
     bridge.exchange()
     assert gradients(model).isfinite().all()
     assert gradients(model).any()
+
+
+def test_half_a_round_is_no_state():
+    bridge = bridge_over(perceptron())
+    enter(bridge, [0, 2])
+    with pytest.raises(
+        RuntimeError, match=r"round 0 is half done \(gradients of 2 devices are in\); take the state after exchange"
+    ):
+        bridge.state_dict()
+    enter(bridge, [1])
+    bridge.exchange()
+    assert bridge.state_dict()["round"] == 1

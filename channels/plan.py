@@ -131,12 +131,8 @@ def make_plan(
     nonfinite = ~((_sum_of_magnitudes(norms, h, known, heard) + budget < torch.inf) & (budget >= 0))  # [..., K]
     valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
 
-    block_norms = root(segments.sum_in_blocks(norms.square())) if not segments.are_blocks else norms
-    weights = block_norms if share_as is None else block_norms[..., list(share_as)]
     mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
-    current = uplink.allocation(weights, layout, air).clamp(min=0)
-    current = current + (current.sum(-1, keepdim=True) == 0)  # nothing to send: equal shares
-    current = current / current.sum(-1, keepdim=True)
+    current = _shares(uplink, segments, norms, share_as, air)
     shares = uplink.scale.shares(current, before.scale)
     margin = (1 - 16 * torch.finfo(symbols.dtype).eps) / uplink.prefix_overhead  # rounding must not break the limit
     energy = margin * data_budget.unsqueeze(-1) * shares  # [..., K|1, B]
@@ -170,6 +166,15 @@ def make_plan(
         waiting_s=waiting_s,
         state=kept,
     )
+
+
+def _shares(uplink: AnalogUplink, segments: Segments, norms: Tensor, share_as: tuple[int, ...] | None, air: Air) -> Tensor:
+    """Each block's part of the energy by this round's norms: float64 [..., 1 | K, B]."""
+    block_norms = norms if segments.are_blocks else root(segments.sum_in_blocks(norms.square()))
+    weights = block_norms if share_as is None else block_norms[..., list(share_as)]
+    shares = uplink.allocation(weights, segments.block_sizes, air).clamp(min=0)
+    shares = shares + (shares.sum(-1, keepdim=True) == 0)  # nothing to send: equal parts
+    return shares / shares.sum(-1, keepdim=True)
 
 
 def _draw(

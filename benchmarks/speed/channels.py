@@ -88,13 +88,13 @@ def _measure(name: str, sizes: list[int], *, seconds: float, threads: int) -> li
             if contender in absent or needed > _MEMORY_PART * _free_memory():
                 continue
             try:
-                memory[contender] = _in_own_process(
+                memory[contender] = in_own_process(
                     partial(measure_memory, name, contender, num_symbols=size, threads=threads)
                 )
             except ImportError as error:
                 absent[contender] = str(error)
         without = [peer for peer in CHANNEL_CASES[name].peers if peer not in memory]
-        contest = _in_own_process(
+        contest = in_own_process(
             partial(measure_times, name, num_symbols=size, without=without, seconds=seconds, threads=threads)
         )
         too_large = {peer: "too large for this machine" for peer in without if peer not in absent}
@@ -102,7 +102,8 @@ def _measure(name: str, sizes: list[int], *, seconds: float, threads: int) -> li
     return results
 
 
-def _in_own_process(work: Callable[[], T]) -> T:
+def in_own_process(work: Callable[[], T]) -> T:
+    """Do work in a new process: its memory is that of the work alone."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work).result()
 

@@ -35,7 +35,7 @@ def test_bits_of_a_digital_uplink_on_average():
     square = quad(lambda power: math.exp(-power) * math.log2(1 + power * snr) ** 2, 0, 60)[0]
     assert_mean(rate + 0.5 / uses, mean=mean, variance=square - mean**2)
     reception = uplink.aggregate(u, (200,), round=0, streams=Streams(0), gains=gains)
-    assert (reception.bits <= rate * uses).all()
+    assert (reception.ledger.bits <= rate * uses).all()
 
 
 @pytest.mark.parametrize("rate", [0.5, 2.0])
@@ -44,7 +44,7 @@ def test_outage_of_a_fixed_rate(rate):
     gains = torch.randn(num, 1, 1, dtype=torch.complex64, generator=seeded(2))
     uplink = DigitalUplink(energy_budget=snr * 200, fading=Rayleigh(), fixed_rate=rate, num_channel_uses=100)
     u = torch.ones(1, 4).expand(num, 1, 4)
-    lost = uplink.aggregate(u, (4,), round=0, streams=Streams(0), gains=gains).lost
+    lost = uplink.aggregate(u, (4,), round=0, streams=Streams(0), gains=gains).ledger.lost
     chance = outage_probability(rate, snr)
     assert_mean(lost, mean=chance, variance=chance * (1 - chance))
 

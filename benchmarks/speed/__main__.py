@@ -11,16 +11,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.records import environment
 from laser_wireless.benchmarks.speed import channels
-from laser_wireless.benchmarks.speed.measure import Measurement, measure
-from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case
+from laser_wireless.benchmarks.speed.measure import measure
+from laser_wireless.benchmarks.speed.shapes import CASES, QUICK
 from laser_wireless.benchmarks.speed.table import to_csv, to_markdown
 
 _DESCRIPTION = """\
@@ -56,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.cases or cases:
         print(f"{name} ...", file=sys.stderr, flush=True)
         seconds = 0.0 if options.quick else options.seconds
-        measurements[name] = _in_own_process(cases[name], device=device, threads=options.threads, seconds=seconds)
+        work = partial(measure, cases[name], device=device, threads=options.threads, seconds=seconds)
+        measurements[name] = channels.in_own_process(work)
     facts = _facts(device, options.threads) | {"load average (1 min) before and after": f"{load} and {_load()}"}
     print(to_markdown(facts, measurements))
     if options.output:
@@ -87,11 +87,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.output and options.output.suffix not in (".md", ".csv"):
         parser.error(f"--output must end in .md or .csv, got {options.output}")
     return options
-
-
-def _in_own_process(case: Case, *, device: str, threads: int, seconds: float) -> Measurement:
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, case, device=device, threads=threads, seconds=seconds).result()
 
 
 def _facts(device: str, threads: int) -> dict[str, str]:

@@ -145,6 +145,17 @@ class Segments:
         """Real symbols of each segment; only for few segments."""
         return self._lengths.tolist()
 
+    @cached_property
+    def straddles(self) -> bool:
+        """Whether a pair of real symbols, one channel use, lies in two segments."""
+        return bool((self._ends[:-1] % 2).any())
+
+    def straddled_like(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """The segments that end within a pair, and the first symbol of each such pair: int64 [n] each."""
+        first = np.flatnonzero(self._ends[:-1] % 2)
+        places = self._ends[first] - 1
+        return torch.as_tensor(first, device=symbols.device), torch.as_tensor(places, device=symbols.device)
+
     def lengths_like(self, values: Tensor) -> Tensor:
         """Symbols of each segment: [G], dtype and device of `values`."""
         return torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)

@@ -27,6 +27,7 @@ from laser_wireless.channels.round_input import Budget, LinkGain, check_message
 from laser_wireless.channels.sample_path import Arrival, Channel, Medium, through_samples
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
 from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.straddling import leakage
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir, can_superpose_onto, superpose, superpose_onto_
 from laser_wireless.channels.uplink_options import brief, check_options
@@ -226,11 +227,7 @@ class AnalogUplink:
         return Reception(estimate, ledger, delivered, segments, noise_level, plan.state)
 
     def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
-        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length.
-
-        A channel use that two blocks share (a block of odd length) is exact where phases are undone. Where they are not, its
-        two symbols mix in quadrature by their own blocks' coefficients rather than by each other's.
-        """
+        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
         # w^H y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never is
         segments, noise_variance, g = plan.segments, self.noise_variance_like(symbols), plan.noise_amplitude
         coefficients = self._coefficients(plan, symbols.dtype)
@@ -243,6 +240,11 @@ class AnalogUplink:
         scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
         noise = scale(n, g)
         estimate = superpose_onto_(noise, coefficients, symbols, segments) if onto else noise.add_(heard)
+        if coefficients.shape[-3] == 2 and segments.straddles:
+            w = plan.transceiver.scale if plan.combiner is None else plan.combiner
+            h = plan.gains.unsqueeze(-2) if plan.combiner is None else plan.gains
+            places, values = leakage(segments, h, plan.transceiver.precoder, w, symbols, air)
+            estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
         return estimate.masked_fill_(~plan.valid, 0)
 
     def _by_samples(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Arrival:

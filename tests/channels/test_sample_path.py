@@ -19,7 +19,9 @@ from laser_wireless.channels import (
     Jakes,
     Lmmse,
     MaximumRatio,
+    MseOptimal,
     NoFading,
+    NoisyCsi,
     NormalSpread,
     Ofdm,
     PhaseError,
@@ -92,6 +94,30 @@ def test_both_paths_give_one_estimate_from_the_same_draws(fading, coherence, dev
     torch.testing.assert_close(slow.ledger.energy_spent, quick.ledger.energy_spent)
     assert (slow.ledger.peak_power <= 2.001 * quick.ledger.peak_power).all()  # the phase may turn I and Q into one another
     assert torch.equal(slow.delivered, quick.delivered)
+
+
+@pytest.mark.parametrize("layout", [(5, 3, 4), (1, 1, 1, 1, 3), (3, 4, 6), (7,)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"csi": NoisyCsi(nmse=0.5)},
+        {"power_control": FullPower(phase=False)},
+        {"num_rx_antennas": 3, "receiver": Lmmse(), "csi": NoisyCsi(nmse=0.5), "power_control": FullPower()},
+        {"num_rx_antennas": 3, "receiver": Lmmse(), "coherence": 4, "power_control": MseOptimal()},
+    ],
+    ids=["noisy CSI", "no phase", "antennas", "antennas and cells"],
+)
+def test_both_paths_agree_on_channel_uses_that_two_blocks_share(layout, options):
+    u = random_message(3, layout, dtype=torch.float64)
+    antennas = [3] if "receiver" in options else []
+    two_rounds = torch.randn(2, 3, *antennas, 1, dtype=torch.complex128, generator=seeded(5))
+    gains = None if "coherence" in options else two_rounds
+    common = {"energy_budget": 40.0, "noise_variance": 0.0, "fading": Rayleigh(), **options}
+    quick, slow = (
+        AnalogUplink(**common, impairments=stages).aggregate(u, layout, round=0, streams=Streams(7), gains=gains).estimate
+        for stages in ([], [unchanged])
+    )
+    torch.testing.assert_close(slow.expand(quick.shape), quick, rtol=1e-6, atol=1e-9)
 
 
 def test_both_paths_agree_with_several_antennas():

@@ -9,7 +9,6 @@ mean, c_k = 1/K. With uncorrelated messages of N real symbols, and noise of vari
 from __future__ import annotations
 
 import torch
-from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.superposition import Air, LocalAir
 from torch import Tensor
 
@@ -35,7 +34,7 @@ def mean_square_error(
         norms: [..., K, G], ||u_k||.
         noise_gain: [..., G], g^2 or ||w||^2.
         noise_variance: [...] or a number, sigma^2 per real symbol.
-        num_symbols: [G] or a number, N, real symbols of each segment; see `symbols_per_segment`.
+        num_symbols: [G] or a number, N, real symbols of each segment; see `Segments.lengths_like`.
         air: adds up over the devices.
 
     Returns:
@@ -88,11 +87,6 @@ def delivered_share(coefficients: Tensor, num_counted: Tensor | int) -> Tensor:
 def count_devices(like: Tensor, air: Air) -> Tensor:
     """K over all processes: float64 [..., 1, 1], for a tensor [..., K, G]."""
     return air.sum(torch.ones_like(like[..., :1], dtype=torch.float64), dim=-2)
-
-
-def symbols_per_segment(segments: Segments, device: torch.device) -> Tensor:
-    """Real symbols of each segment: float64 [G]."""
-    return segments.lengths_like(torch.empty((), dtype=torch.float64, device=device))
 
 
 def wide(values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.estimation_error import wide
 from laser_wireless.channels.segments import Segments, root
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
@@ -147,7 +148,7 @@ def _invert(
     h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreement: Agreement, *, gains_are_private: bool = False
 ) -> Transceiver:
     segments, air = agreement.segments, agreement.air
-    gain = h.to(torch.complex128 if h.is_complex() else torch.float64)
+    gain = wide(h)
     power = gain.abs().square() if gain.is_complex() else gain.square()
     has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
     active = (power >= max(threshold, _NO_GAIN)) & has_energy  # [..., K|1, G|1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from laser_wireless.channels.estimation_error import wide
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
 from laser_wireless.channels.reception import NOTHING, UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_message, device_budgets, given_gains, large_scale
@@ -67,8 +68,7 @@ def start_round(
         before = NOTHING if state is None else state
         options = {"num_rx_antennas": num_rx_antennas, "state": before.fading}
         h, after = draw_gains(fading, num_devices, grid, round=round, generator=generator, **options)
-    wide = h.to(torch.complex128 if h.is_complex() else torch.float64)
-    power = wide.abs().square().expand(*h.shape[:-2], num_rx_antennas, h.shape[-1]).sum(-2)
+    power = wide(h).abs().square().expand(*h.shape[:-2], num_rx_antennas, h.shape[-1]).sum(-2)
     large = large_scale(link_gain, num_devices, streams, symbols.device)
     power = power if large is None else power * large.unsqueeze(-1)
     budget = device_budgets(energy_budget, round, symbols)

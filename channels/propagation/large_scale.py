@@ -22,14 +22,6 @@ from torch import Tensor
 _BOLTZMANN = 1.380649e-23  # joules per kelvin
 
 
-class LargeScale(Protocol):
-    """Draws the power gain of each device; a plain function will do."""
-
-    def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
-        """Return float64 [num_devices], linear power gains >= 0, on the generator's device."""
-        ...
-
-
 class Placement(Protocol):
     """Says where the devices are; the base station is the origin."""
 

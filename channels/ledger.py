@@ -8,9 +8,58 @@ message alone; on the sample path, those of the samples' real and imaginary part
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Faults(NamedTuple):
+    """What made a round invalid: flags on the device, which nobody reads before `raise_if_any`.
+
+    round: int64 [], the round that they are of.
+    nonfinite: bool [K], devices whose message or gain was NaN or infinite, or too large for its energy to be a number.
+    unsettled: bool [], the power control or the receiver found no finite setting; nothing was sent.
+    overflow: bool [], the receiver's estimate was not finite; the energy was spent.
+    """
+
+    round: Tensor
+    nonfinite: Tensor
+    unsettled: Tensor
+    overflow: Tensor
+
+    @property
+    def any(self) -> Tensor:
+        """bool [], whether the round was invalid."""
+        return self.nonfinite.any() | self.unsettled | self.overflow
+
+    def or_else(self, later: Faults) -> Faults:
+        """These, or those of a later round if this one was valid: a run need keep no more than its first invalid round."""
+        bad = self.any
+        return Faults(*(torch.where(bad, mine, other) for mine, other in zip(self, later, strict=True)))
+
+    def raise_if_any(self) -> None:
+        """Read the flags.
+
+        Raises:
+            FloatingPointError: the round was invalid; the message says which one, why, and what to do.
+        """
+        if not self.any:
+            return
+        round, devices = int(self.round), self.nonfinite.nonzero().flatten().tolist()
+        if devices:
+            what = f"the messages or gains of devices {devices} were not finite in round {round}: NaN, infinite or too large"
+            after = "Nothing was sent, the decoded gradient is zero and error memory keeps what it held"
+        elif self.unsettled:
+            what = f"the power control or the receiver found no finite setting in round {round}"
+            after = "Nothing was sent, the decoded gradient is zero and error memory keeps what it held"
+        else:
+            what = f"the receiver's estimate was not finite in round {round}: its noise or its scale left the range of the dtype"
+            after = "The energy was spent, the decoded gradient is zero and error memory keeps what it held"
+        raise FloatingPointError(
+            f"{what}. {after}. Go back to the last checkpoint and lower the learning rate, use float64, or look for the "
+            "loss, the fading model or the power control that produced it"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +83,8 @@ class Ledger:
         bits: float64 [..., K], bits that each device sent over a digital uplink; None over an analog one.
         lost: float64 [..., K], part of its message that was sent and lost; None over an analog uplink.
         nonfinite: bool [..., K], devices whose message or gain was NaN or infinite.
+        unsettled: bool [...], rounds in which the power control or the receiver found no finite setting; never if None.
+        overflow: bool [...], rounds whose estimate was not finite: it is zero, though the energy was spent; never if None.
     """
 
     round: int
@@ -52,17 +103,28 @@ class Ledger:
     feedback_bits: int = 0
     bits: Tensor | None = None
     lost: Tensor | None = None
+    unsettled: Tensor | None = None
+    overflow: Tensor | None = None
+
+    @property
+    def faults(self) -> Faults:
+        """What made the round invalid, over all leading axes."""
+        nonfinite = self.nonfinite.reshape(-1, self.nonfinite.shape[-1]).any(0)
+        round = torch.full((), self.round, dtype=torch.int64, device=nonfinite.device)
+        never = torch.zeros((), dtype=torch.bool, device=nonfinite.device)
+        flags = (never if flag is None else flag.any() for flag in (self.unsettled, self.overflow))
+        return Faults(round, nonfinite, *flags)
 
     def check(self) -> None:
-        """Read the flags and raise if the round was void or broke the energy limit.
+        """Read the flags and raise if the round was invalid or broke the energy limit.
 
         Raises:
-            FloatingPointError: a device's message or gain was not finite. Nothing was sent: the estimate is zero and
-                error memory kept what it held.
+            FloatingPointError: a device's message or gain, the transceiver's settings or the estimate were not finite: the
+                estimate is zero and error memory kept what it held.
             ValueError: a device spent more than its budget, which only a power control of the user's own can do.
         """
-        raise_if_nonfinite(self.nonfinite, self.round)
-        excess = self.energy_spent > self.energy_allowed
+        self.faults.raise_if_any()
+        excess = ~(self.energy_spent <= self.energy_allowed)  # NaN is no proof of thrift
         if excess.any():
             devices = excess.reshape(-1, excess.shape[-1]).any(0).nonzero().flatten().tolist()
             raise ValueError(
@@ -74,46 +136,29 @@ class Ledger:
     def summary(self) -> dict[str, float]:
         """Read the ledger: one number per column, means over devices (and leading axes), the peak as a maximum.
 
+        What does not apply is left out: `bits` and `lost` of an analog uplink, `seconds` where no time is known.
+
         Raises:
             FloatingPointError, ValueError: see `check`.
         """
         self.check()
-        columns = torch.stack(
-            [
-                self.energy_spent.mean(),
-                self.energy_spent.max(),
-                self.energy_allowed.mean(),
-                self.peak_power.max(),
-                self.papr.max(),
-                self.active_fraction.mean(),
-                self.outage.mean(),
-                _mean_or_nan(self.bits, self.outage),
-                _mean_or_nan(self.lost, self.outage),
-            ]
-        ).tolist()  # one read for all
-        energies = ("energy_spent", "max_energy_spent", "energy_allowed", "peak_power", "papr")
-        names = (*energies, "active_fraction", "outage", "bits", "lost")
-        return {
-            **dict(zip(names, columns, strict=True)),
-            "num_symbols": self.num_symbols,
-            "num_channel_uses": self.num_channel_uses,
-            "seconds": float("nan") if self.seconds is None else float(self.seconds),
+        columns = {
+            "energy_spent": self.energy_spent.mean(),
+            "max_energy_spent": self.energy_spent.max(),
+            "energy_allowed": self.energy_allowed.mean(),
+            "peak_power": self.peak_power.max(),
+            "papr": self.papr.max(),
+            "active_fraction": self.active_fraction.mean(),
+            "outage": self.outage.mean(),
+        }
+        columns |= {} if self.bits is None else {"bits": self.bits.mean()}
+        columns |= {} if self.lost is None else {"lost": self.lost.mean()}
+        read = torch.stack(list(columns.values())).tolist()  # one read for all
+        summary = dict(zip(columns, read, strict=True))
+        summary |= {"num_symbols": self.num_symbols, "num_channel_uses": self.num_channel_uses}
+        summary |= {} if self.seconds is None else {"seconds": float(self.seconds)}
+        return summary | {
             "side_information": self.side_information,
             "known_gains": self.known_gains,
             "feedback_bits": self.feedback_bits,
         }
-
-
-def _mean_or_nan(values: Tensor | None, like: Tensor) -> Tensor:
-    return torch.full_like(like.mean(), torch.nan) if values is None else values.mean()
-
-
-def raise_if_nonfinite(nonfinite: Tensor, round: int) -> None:
-    """Raise FloatingPointError naming the devices flagged in bool [..., K]."""
-    if nonfinite.any():
-        devices = nonfinite.reshape(-1, nonfinite.shape[-1]).any(0).nonzero().flatten().tolist()
-        raise FloatingPointError(
-            f"the messages or gains of devices {devices} were not finite in round {round}: NaN or infinite. "
-            "The round was void (nothing sent, decoded gradient zero). Go back to the last checkpoint and lower the "
-            "learning rate, or look for the loss or the fading model that produced it"
-        )

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
 from laser_wireless.channels.downlink import Downlink, DownlinkLedger, NoiselessBroadcast
-from laser_wireless.channels.ledger import raise_if_nonfinite
+from laser_wireless.channels.ledger import Faults
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
@@ -83,7 +83,7 @@ class UplinkBridge:
         self._decoded = split_parameters(torch.empty(d, dtype=self._dtype, device=self._device), self._shapes)
         self._state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
         self._uplink_state: UplinkState | None = None
-        self._flags: list[tuple[int, Tensor]] = []  # per round, devices with non-finite messages; read by check()
+        self._faults: Faults | None = None  # of the first invalid round; read by check()
         self._copies: DeviceModels | None = None
         if downlink is not None and not isinstance(downlink, NoiselessBroadcast):
             options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
@@ -219,7 +219,8 @@ class UplinkBridge:
         for p, gradient in zip(self._parameters, decoded, strict=True):
             p.grad = gradient.to(p.dtype)
         self._uplink_state = reception.state
-        self._flags.append((self.round, reception.ledger.nonfinite))
+        faults = reception.ledger.faults
+        self._faults = faults if self._faults is None else self._faults.or_else(faults)
         self._heard.clear()
         self.round += 1
         return reception.ledger
@@ -228,10 +229,9 @@ class UplinkBridge:
         """Raise FloatingPointError if any round or broadcast since the last check was void; reads a flag of each kind."""
         if self._copies is not None:
             self._copies.check()
-        if self._flags and torch.stack([nonfinite for _, nonfinite in self._flags]).any():
-            for round, nonfinite in self._flags:
-                raise_if_nonfinite(nonfinite, round)
-        self._flags.clear()
+        if self._faults is not None:
+            self._faults.raise_if_any()
+        self._faults = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes: memory, compressor's state, round, common scale, devices' models. Tensors are views, not copies.
@@ -292,7 +292,7 @@ class UplinkBridge:
         self._state = type(self._state)(**to_device(state["compressor"], self._device))
         kept = state["uplink"]
         self._uplink_state = None if kept is None else UplinkState.from_plain(to_device(kept, self._device))
-        self._flags.clear()
+        self._faults = None
         self._broken = None
         self._heard.clear()
 

@@ -54,7 +54,7 @@ class Faults(NamedTuple):
             what = f"the power control or the receiver found no finite setting in round {round}"
             after = "Nothing was sent, the decoded gradient is zero and error memory keeps what it held"
         else:
-            what = f"the receiver's estimate was not finite in round {round}: its noise or its scale left the range of the dtype"
+            what = f"the receiver's estimate was not finite in round {round}: it left the range of its dtype"
             after = "The energy was spent, the decoded gradient is zero and error memory keeps what it held"
         raise FloatingPointError(
             f"{what}. {after}. Go back to the last checkpoint and lower the learning rate, use float64, or look for the "

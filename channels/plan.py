@@ -20,8 +20,8 @@ from laser_wireless.channels.propagation.paths import draw_paths, frequency_resp
 from laser_wireless.channels.receivers import delivered_by
 from laser_wireless.channels.reception import NOTHING, UplinkState
 from laser_wireless.channels.round_input import device_budgets, given_gains, large_scale
-from laser_wireless.channels.scale import keep_of_valid_rounds
 from laser_wireless.channels.segments import Grid, Segments, root, segments_of
+from laser_wireless.channels.straddling import cross_energy
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
@@ -40,8 +40,10 @@ class Plan(NamedTuple):
     combiner: w, complex [..., N_r, G], None with a single antenna that only rescales.
     norms, peaks: float64 and real [..., K, G], of the message.
     budget: float64, broadcastable to [..., K]. data_budget: the same, less what pilots take; 0 for absent devices.
-    valid: bool [..., 1]. nonfinite: bool [..., K].
+    energy: float64 [..., K], of what the precoders give, sum of |x|^2 over channel uses; without prefix and pilots.
+    valid: bool [..., 1]. nonfinite: bool [..., K]. unsettled: bool [..., 1], no finite precoders or combiner were found.
     knowledge: of the transmitters. pilot_energy: float64, broadcastable to [..., K]. pilot_uses: channel uses of all pilots.
+    shared_numbers: that the devices must share beside amplitude and energy of each block.
     waiting_s: seconds until the server stopped waiting for devices, None where no time is known.
     state: for the next round.
     """
@@ -55,11 +57,14 @@ class Plan(NamedTuple):
     peaks: Tensor
     budget: Tensor
     data_budget: Tensor
+    energy: Tensor
     valid: Tensor
     nonfinite: Tensor
+    unsettled: Tensor
     knowledge: Knowledge
     pilot_energy: Tensor | None
     pilot_uses: int
+    shared_numbers: int
     waiting_s: Tensor | None
     state: UplinkState | None
 
@@ -129,7 +134,7 @@ def make_plan(
     h, known, heard = spread[id(drawn.h)], spread[id(own.h)], spread[id(theirs.h)]
     taps = drawn.taps if drawn.taps is None or amplitude is None else drawn.taps * amplitude.unsqueeze(-1)
     nonfinite = ~((_sum_of_magnitudes(norms, h, known, heard) + budget < torch.inf) & (budget >= 0))  # [..., K]
-    valid = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
+    finite = air.max(nonfinite.to(norms.dtype), dim=-1) == 0  # [..., 1]
 
     mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
     current = _shares(uplink, segments, norms, share_as, air)
@@ -145,9 +150,17 @@ def make_plan(
 
     agreement = Agreement(segments, air, common_amplitude, peaks=peaks, link_gain=link_gain)
     transceiver, combiner = _settle(uplink, known, heard, norms, energy, noise_variance, agreement)
+    spent = (transceiver.precoder.abs() * norms).square().sum(-1)  # [..., K]
+    crosses = uplink.baseband == "complex" and segments.straddles and transceiver.precoder.is_complex()
+    if crosses:
+        cross = cross_energy(segments, transceiver.precoder, symbols)
+        transceiver, combiner, spent = _lowered(transceiver, combiner, spent, cross, margin * data_budget, air)
+    settled = _is_settled(transceiver, combiner, spent, air)
+    valid = finite & settled
     after = uplink.scale.remember(_at_shares(limits[-1], shares, current), current, mean_budget, air) if limits else None
-    after = keep_of_valid_rounds(after, before.scale, valid)
-    kept = UplinkState(after, drawn.state, csi_state) if after is not None or drawn.state or csi_state else None
+    kept = None
+    if after is not None or drawn.state or csi_state:
+        kept = UplinkState(after, drawn.state, csi_state).after(state, valid)
     return Plan(
         segments=segments,
         gains=h if not uplink.single_antenna else h.squeeze(-2),
@@ -158,11 +171,14 @@ def make_plan(
         peaks=peaks,
         budget=budget,
         data_budget=data_budget,
+        energy=spent.detach().masked_fill(~valid, 0),
         valid=valid,
         nonfinite=nonfinite,
+        unsettled=finite & ~settled,
         knowledge=own,
         pilot_energy=pilot_energy,
         pilot_uses=own.num_channel_uses + theirs.num_channel_uses,
+        shared_numbers=int(combiner is not None and crosses),
         waiting_s=waiting_s,
         state=kept,
     )
@@ -335,6 +351,40 @@ def _settle(
     return transceiver._replace(delivered=delivered), w
 
 
+def _lowered(
+    transceiver: Transceiver, combiner: Tensor | None, energy: Tensor, cross: Tensor, limit: Tensor, air: Air
+) -> tuple[Transceiver, Tensor | None, Tensor]:
+    """Lower all devices together where channel uses that two blocks share would break a device's limit.
+
+    The receiver makes up for it: what it counts of each device stays, its noise grows.
+
+    Args:
+        transceiver: precoders that keep every limit symbol by symbol.
+        combiner: w, None with a single antenna.
+        energy: float64 [..., K], of the symbols.
+        cross: float64 [..., K], what shared channel uses add; see `cross_energy`.
+        limit: float64, broadcastable to [..., K].
+        air: agrees on the factor.
+
+    Returns:
+        transceiver, combiner and the energy [..., K] that is then sent.
+    """
+    total = energy + cross
+    limit = torch.maximum(limit, energy)  # a policy that breaks the limit by itself is found out by the ledger
+    silent = limit == 0
+    excess = (total / limit.masked_fill(silent, 1)).masked_fill(silent, 0)
+    factor = root(air.max(excess, dim=-1).clamp(min=1)).unsqueeze(-1)  # [..., 1, 1]
+    lower = transceiver._replace(precoder=transceiver.precoder / factor, scale=transceiver.scale * factor)
+    return lower, None if combiner is None else combiner * factor, total / factor.squeeze(-1).square()
+
+
+def _is_settled(transceiver: Transceiver, combiner: Tensor | None, energy: Tensor, air: Air) -> Tensor:
+    """Whether precoders and combiner are numbers: bool [..., 1]."""
+    w = transceiver.scale.squeeze(-2) if combiner is None else combiner.abs().sum(-2)  # [..., G]
+    unsettled = air.max((~energy.isfinite()).double(), dim=-1) > 0
+    return ~(unsettled | w.isnan().any(-1, keepdim=True))
+
+
 def _finite(h: Tensor) -> Tensor:
     """Gains with 0 for those that are not finite."""
     return torch.where(h.isfinite(), h, torch.zeros_like(h))
@@ -347,8 +397,8 @@ def _spread(h: Tensor, amplitude: Tensor | None, segments: Segments) -> Tensor:
 
 
 def _sum_of_magnitudes(norms: Tensor, *gains: Tensor) -> Tensor:
-    """A sum [..., K] of terms >= 0: not finite if one of them is not."""
-    total = norms.sum(-1)
+    """A sum [..., K] of terms >= 0: not finite if one of them is not, or if a message's energy is not."""
+    total = norms.square().sum(-1)
     for h in {id(h): h for h in gains}.values():
         total = total + h.abs().sum((-1, -2))
     return total

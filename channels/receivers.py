@@ -249,8 +249,16 @@ def _least_error(arriving: Tensor, power: Tensor, noise_variance: Tensor, num_co
     covariance = covariance + noise_variance[..., None, None, None] / unit / unit * identity
     wanted = _total(scaled @ (size / unit.squeeze(-1)).unsqueeze(-1).to(scaled.dtype), air)
     share = 1 / num_counted.masked_fill(num_counted == 0, torch.inf)
-    w = torch.linalg.pinv(covariance, rtol=_SINGULAR, hermitian=True) @ wanted
+    w = _pseudo_inverse(covariance) @ wanted
     return w.squeeze(-1).mT * share.unsqueeze(-2)
+
+
+def _pseudo_inverse(covariance: Tensor) -> Tensor:
+    """Of Hermitian matrices [..., n, n]; NaN where the eigenvalues are not found, so that the round is invalid and says so."""
+    try:
+        return torch.linalg.pinv(covariance, rtol=_SINGULAR, hermitian=True)
+    except torch.linalg.LinAlgError:
+        return torch.full_like(covariance, torch.nan)
 
 
 def _dominant(h: Tensor, air: Air) -> Tensor:

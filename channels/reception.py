@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.scale import ScaleState
+from laser_wireless.channels.scale import ScaleState, keep_of_valid_rounds
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import Air, LocalAir
@@ -25,6 +25,10 @@ class UplinkState(NamedTuple):
     scale: ScaleState | None
     fading: dict[str, Tensor]
     csi: dict[str, dict[str, Tensor]]
+
+    def after(self, before: UplinkState | None, valid: Tensor) -> UplinkState:
+        """This, but the scale of `before` where the round (bool [..., 1]) was invalid: nothing of it may be learnt."""
+        return self._replace(scale=keep_of_valid_rounds(self.scale, None if before is None else before.scale, valid))
 
     def to_plain(self) -> dict[str, Any]:
         """Dictionaries of tensors, for a checkpoint."""

@@ -134,17 +134,17 @@ def _level_control(x: Tensor, budget: Tensor, air: Air) -> tuple[Tensor, Tensor,
     """Lower all devices together until each keeps to its budget; prefixes and converters may have raised their energy.
 
     Returns:
-        samples, the factor [..., 1] by which the receiver makes up for it, and the energy [..., K] spent.
+        samples, the factor [..., 1] by which the receiver makes up for it, and the energy [..., K] of the samples.
     """
     energy = torch.view_as_real(x).double().square().sum((-1, -2))
-    limit = budget.expand(energy.shape)
+    eps = torch.finfo(x.real.dtype).eps
+    limit = budget.expand(energy.shape) * (1 - 8 * eps)  # rounding of the samples must not break it; a plan leaves 16 eps
     silent = limit <= 0  # whatever its hardware does, a device without energy is off
     excess = torch.where(silent, torch.zeros_like(energy), energy / torch.where(silent, torch.ones_like(limit), limit))
     factor = air.max(excess, dim=-1).clamp(min=1).sqrt()  # [..., 1]
-    factor = torch.where(factor > 1, factor * (1 + 64 * torch.finfo(x.real.dtype).eps), factor)
-    sends = (~silent).to(energy.dtype)
-    lowered = x * (sends / factor).to(x.real.dtype).unsqueeze(-1)
-    return lowered, factor, energy * sends / factor.square()
+    gain = factor.reciprocal().to(x.real.dtype) * (~silent)  # as it multiplies the samples, rounded
+    level = factor.reciprocal().to(x.real.dtype).double().reciprocal()
+    return x * gain.unsqueeze(-1), level, energy * gain.double().square()
 
 
 def _propagate(x: Tensor, medium: Medium, num_uses: int, round: int, streams: Streams, air: Air) -> Tensor:

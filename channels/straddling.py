@@ -6,6 +6,9 @@ reads u_I with the combiner of its block, w_1, and u_Q with w_2, so that what le
     - Im(w_1^H h b_2) u_Q into the estimate of u_I,    Im(w_2^H h b_1) u_I into that of u_Q
 
 Elsewhere both symbols of a channel use have one precoder and one combiner, and each symbol's own product does.
+
+The energy of such a channel use is |b_1|^2 u_I^2 + |b_2|^2 u_Q^2 + 2 u_I u_Q Im(b_1 conj(b_2)): where the two precoders have
+different phases, as they do for a beam of each block's own, it is not the sum of the two symbols' energies.
 """
 
 from __future__ import annotations
@@ -43,6 +46,23 @@ def leakage(
     into_q = (((heard2 - heard1) * b1).imag.to(symbols.dtype) * u_i).sum(-2, keepdim=True)
     values = air.sum(torch.cat([into_i, into_q], dim=-1), dim=-2).squeeze(-2)
     return torch.cat([places, places + 1]), values
+
+
+def cross_energy(segments: Segments, precoder: Tensor, symbols: Tensor) -> Tensor:
+    """Energy of shared channel uses beyond that of their two symbols: 2 u_I u_Q Im(b_1 conj(b_2)), summed, of either sign.
+
+    Args:
+        segments: of the message.
+        precoder: complex, broadcastable to [..., K, G].
+        symbols: real [..., K, S].
+
+    Returns:
+        float64 [..., K].
+    """
+    first, places = segments.straddled_like(symbols)
+    u_i, u_q = symbols[..., places].double(), symbols[..., places + 1].double()
+    b1, b2 = _of(precoder, first), _of(precoder, first + 1)
+    return (2 * (b1 * u_i * (b2 * u_q).conj()).imag).sum(-1)
 
 
 def _of(values: Tensor, segments: Tensor) -> Tensor:

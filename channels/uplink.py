@@ -167,7 +167,9 @@ class AnalogUplink:
         )
 
     def transmit(self, symbols: Tensor, plan: Plan) -> Tensor:
-        """Form what each device puts on the air, for study; `aggregate` never materialises it.
+        """Form what each device puts on the air, for study; `aggregate` does so only where it goes sample by sample.
+
+        Its energy, the sum of |x|^2, is `Plan.energy`: at most the device's budget. Nothing is sent in an invalid round.
 
         Returns:
             x: complex [..., K, ceil(S / 2)] on a complex baseband, else real or complex [..., K, S] (complex where the
@@ -175,6 +177,7 @@ class AnalogUplink:
         """
         precoder = plan.transceiver.precoder
         x = plan.segments.expand(precoder.expand(*precoder.shape[:-2], *plan.norms.shape[-2:])) * symbols
+        x = x.masked_fill(~plan.valid.unsqueeze(-1), 0)
         if self.baseband == "real":
             return x
         if x.shape[-1] % 2:
@@ -216,15 +219,19 @@ class AnalogUplink:
         arrival = None
         if self.by_samples:
             arrival = self._by_samples(symbols, plan, round, streams, air)
-            estimate = arrival.estimate.masked_fill(~plan.valid, 0)
+            estimate = arrival.estimate
         else:
             estimate = self._by_segments(symbols, plan, round, streams, air)
-        delivered = plan.transceiver.delivered.masked_fill(~plan.valid.unsqueeze(-1), 0)
+        finite = torch.linalg.vector_norm(estimate.detach(), torch.inf, dim=-1, keepdim=True) < torch.inf  # [..., 1]
+        valid = plan.valid & finite
+        estimate = estimate.masked_fill(~valid, 0) if estimate.requires_grad else estimate.masked_fill_(~valid, 0)
+        delivered = plan.transceiver.delivered.masked_fill(~valid.unsqueeze(-1), 0)
         noise_level = segments.mean_in_blocks(plan.noise_amplitude.square() * noise_variance.unsqueeze(-1))
         if arrival is not None:
             noise_level = noise_level * arrival.level.square()
-        ledger = self._ledger(plan, arrival, layout, round, air)
-        return Reception(estimate, ledger, delivered, segments, noise_level, plan.state)
+        ledger = self._ledger(plan, arrival, layout, round, air, overflow=(plan.valid & ~finite).squeeze(-1))
+        kept = None if plan.state is None else plan.state.after(state, valid)
+        return Reception(estimate, ledger, delivered, segments, noise_level.masked_fill(~valid, 0), kept)
 
     def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
         """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
@@ -245,7 +252,7 @@ class AnalogUplink:
             h = plan.gains.unsqueeze(-2) if plan.combiner is None else plan.gains
             places, values = leakage(segments, h, plan.transceiver.precoder, w, symbols, air)
             estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
-        return estimate.masked_fill_(~plan.valid, 0)
+        return estimate
 
     def _by_samples(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Arrival:
         """The estimate sample by sample."""
@@ -265,8 +272,7 @@ class AnalogUplink:
             ofdm=self.ofdm,
             bandwidth_hz=self.bandwidth_hz,
         )
-        clean = torch.where(plan.valid.unsqueeze(-1), symbols, torch.zeros_like(symbols))
-        x = self.transmit(clean, plan).to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
+        x = self.transmit(symbols, plan).to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
         return through_samples(x, medium, symbols.shape[-1], round=round, streams=streams, air=air)
 
     def _coefficients(self, plan: Plan, dtype: torch.dtype) -> Tensor:
@@ -284,14 +290,16 @@ class AnalogUplink:
         sums = superpose(coefficients, symbols, plan.segments, air)
         return sums.squeeze(-2) if sums.shape[-2] == 1 else sums[..., 0, :] + _times_j(sums[..., 1, :])
 
-    def _ledger(self, plan: Plan, arrival: Arrival | None, layout: tuple[int, ...], round: int, air: Air) -> Ledger:
+    def _ledger(
+        self, plan: Plan, arrival: Arrival | None, layout: tuple[int, ...], round: int, air: Air, *, overflow: Tensor
+    ) -> Ledger:
         segments, transceiver = plan.segments, plan.transceiver
         num_symbols = sum(layout)
         uses = num_symbols if self.baseband == "real" else -(-num_symbols // 2)
         void = ~plan.valid
         if arrival is None:
             amplitude = transceiver.precoder.detach().abs()  # [..., K, G]
-            spent = (amplitude * plan.norms.detach()).square().sum(-1)
+            spent = plan.energy
             peak = (amplitude * plan.peaks).amax(-1).square()
             real_samples = num_symbols
         else:
@@ -315,10 +323,12 @@ class AnalogUplink:
             papr=papr,
             active_fraction=segments.mean_over_symbols(sends).expand(spent.shape),
             outage=outage,
-            side_information=2 * len(layout),
+            side_information=2 * len(layout) + plan.shared_numbers,
             known_gains=spent.shape[-1] * segments.grid.num_cells if plan.knowledge.free else 0,
             nonfinite=plan.nonfinite.expand(spent.shape),
             feedback_bits=plan.knowledge.feedback_bits,
+            unsettled=plan.unsettled.squeeze(-1),
+            overflow=overflow,
         )
 
     def _seconds(self, num_symbols: int, num_channel_uses: int, plan: Plan) -> float | Tensor | None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import torch
 from laser_wireless.channels.energy import Allocation, LeastNoiseAllocation, Schedule, budget_of_round, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
+from laser_wireless.channels.norms import is_finite, spendable
 from laser_wireless.channels.segments import Grid, Segments, root, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import LocalAir
@@ -87,7 +88,7 @@ def raise_if_void(nonfinite: Tensor, round: int) -> None:
     """Raise FloatingPointError if the flag bool [] of a broadcast is set."""
     if nonfinite.any():
         raise FloatingPointError(
-            f"the model or a downlink gain was not finite in the broadcast of round {round}: NaN or infinite. The devices "
+            f"the model, a downlink gain or what arrived was not finite in the broadcast of round {round}. The devices "
             "kept what they held. Go back to the last checkpoint and lower the learning rate, or look at the fading model"
         )
 
@@ -223,6 +224,8 @@ class AnalogBroadcast:
         received = scale(n, std.to(n.dtype)) + values
         missed = ~heard.unsqueeze(-1) | segments.expand(~loud & (norms > 0))  # a block without energy is not heard either
         received = torch.where(missed, held, received)
+        valid = valid & is_finite(received.flatten()).squeeze(-1)  # noise beyond the range of the dtype
+        received = torch.where(valid, received, held)
 
         spent = (amplitude.detach() * norms.detach()).square().sum().masked_fill(~valid, 0)
         ledger = DownlinkLedger(
@@ -243,8 +246,7 @@ class AnalogBroadcast:
         """a_b: float64 [1, B], 0 for a block of zeros."""
         weights = self.allocation(norms, tuple(layout), LocalAir()).clamp(min=0)
         weights = weights + (weights.sum(-1, keepdim=True) == 0)
-        margin = 1 - 16 * torch.finfo(dtype).eps  # rounding of the symbols must not break the limit
-        energy = margin * budget * weights / weights.sum(-1, keepdim=True)
+        energy = spendable(dtype, sum(layout)) * budget * weights / weights.sum(-1, keepdim=True)
         empty = norms == 0
         return (root(energy) / norms.masked_fill(empty, 1)).masked_fill(empty, 0)
 

@@ -2,8 +2,7 @@
 
 Safe at any scale of the symbols: squares neither overflow nor vanish. Long messages are read once, in pieces that stay in a
 CPU's cache. There a piece is divided by its own peak, and the squares, all <= 1, are added in the symbols' precision: torch
-adds along an axis in a tree of short sums, so that a sum of 2^14 is off by a few eps, well within the 16 eps that the plan
-leaves between a device's budget and what it spends.
+adds along an axis in a tree of short sums, so that a sum of 2^14 is off by a few eps, well within `spendable`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,20 @@ import torch
 from torch import Tensor
 
 CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
+
+
+def spendable(dtype: torch.dtype, num_symbols: int) -> float:
+    """Part of an energy budget that may be spent, < 1, so that no rounding breaks the limit.
+
+    16 eps of the symbols' precision for products and sums of up to 2^14, and num_symbols eps of float64 for sums of any
+    order: n terms >= 0 are off by at most n eps / 2.
+    """
+    return 1 - 16 * torch.finfo(dtype).eps - num_symbols * torch.finfo(torch.float64).eps
+
+
+def is_finite(values: Tensor) -> Tensor:
+    """Whether all of [..., n] along the last axis are finite: bool [..., 1], in one pass without a copy."""
+    return torch.linalg.vector_norm(values.detach(), torch.inf, dim=-1, keepdim=True) < torch.inf
 
 
 def norm_and_peak(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from laser_wireless.channels.csi import Csi, Knowledge, apply_csi, num_shared, stages_of
 from laser_wireless.channels.fading import NoFading, draw_gains
+from laser_wireless.channels.norms import spendable
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.propagation.multipath import Multipath, as_fading
 from laser_wireless.channels.propagation.paths import draw_paths, frequency_response
@@ -139,7 +140,7 @@ def make_plan(
     mean_budget = air.sum(budget.expand(*budget.shape[:-1], num_devices), dim=-1) / num_devices  # [..., 1]
     current = _shares(uplink, segments, norms, share_as, air)
     shares = uplink.scale.shares(current, before.scale)
-    margin = (1 - 16 * torch.finfo(symbols.dtype).eps) / uplink.prefix_overhead  # rounding must not break the limit
+    margin = spendable(symbols.dtype, segments.num_symbols) / uplink.prefix_overhead
     energy = margin * data_budget.unsqueeze(-1) * shares  # [..., K|1, B]
 
     limits: list[Tensor] = []

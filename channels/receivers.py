@@ -254,10 +254,10 @@ def _least_error(arriving: Tensor, power: Tensor, noise_variance: Tensor, num_co
 
 
 def _pseudo_inverse(covariance: Tensor) -> Tensor:
-    """Of Hermitian matrices [..., n, n]; NaN where the eigenvalues are not found, so that the round is invalid and says so."""
+    """Of Hermitian matrices [..., n, n]; NaN if the eigenvalues are not found, so that the round is invalid and says so."""
     try:
         return torch.linalg.pinv(covariance, rtol=_SINGULAR, hermitian=True)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         return torch.full_like(covariance, torch.nan)
 
 

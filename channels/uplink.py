@@ -18,6 +18,7 @@ from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.noise import receiver_noise
+from laser_wireless.channels.norms import is_finite
 from laser_wireless.channels.participation import Participation
 from laser_wireless.channels.plan import Plan, make_plan
 from laser_wireless.channels.power_control import AlignedInversion, PowerControl
@@ -222,7 +223,7 @@ class AnalogUplink:
             estimate = arrival.estimate
         else:
             estimate = self._by_segments(symbols, plan, round, streams, air)
-        finite = torch.linalg.vector_norm(estimate.detach(), torch.inf, dim=-1, keepdim=True) < torch.inf  # [..., 1]
+        finite = is_finite(estimate)  # [..., 1]
         valid = plan.valid & finite
         estimate = estimate.masked_fill(~valid, 0) if estimate.requires_grad else estimate.masked_fill_(~valid, 0)
         delivered = plan.transceiver.delivered.masked_fill(~valid.unsqueeze(-1), 0)

@@ -9,13 +9,14 @@ arXiv:2111.01850.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import torch
 from laser_wireless.channels.digital.round_start import RoundStart, start_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
+from laser_wireless.channels.norms import is_finite
 from laser_wireless.channels.reception import UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_options
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -153,10 +154,13 @@ class FskMajorityVote:
         n = torch.randn(shape, dtype=tones.dtype, device=tones.device, generator=generator)
         received = tones + n * noise_variance.sqrt().to(tones.dtype)[..., None, None, None]
         energy = received.square().sum(-1)
-        estimate = (energy[..., 0] - energy[..., 1]).sign() * start.valid.to(symbols.dtype)
-        voters = ((start.budget > 0) & start.valid).double()
+        decided = energy[..., 0] - energy[..., 1]
+        finite = is_finite(decided)
+        valid = start.valid & finite
+        estimate = decided.sign().to(symbols.dtype).masked_fill(~valid, 0)
+        voters = ((start.budget > 0) & valid).double()
         segments = segments_of((size,), Grid(num_slots=1, symbols_per_cell=size))
-        ledger = self._ledger(start, votes, round, air)
+        ledger = replace(self._ledger(start, votes, round, air), overflow=(start.valid & ~finite).squeeze(-1))
         return VoteReception(estimate, ledger, voters.unsqueeze(-1), segments, None, start.state)
 
     def _votes(self, symbols: Tensor, start: RoundStart) -> Tensor:

@@ -16,6 +16,7 @@ from laser_wireless.channels.digital.quantisation import Quantised, Quantiser, S
 from laser_wireless.channels.digital.round_start import RoundStart, start_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
+from laser_wireless.channels.norms import is_finite
 from laser_wireless.channels.reception import UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_options
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -185,19 +186,22 @@ class DigitalUplink:
         received = _mean_in_blocks(arrived, layout)
         outage = (heard == 0).double().mean(-1).squeeze(-1)
         sent_part = sent.double().mean(-1)
+        estimate = (air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2)
+        valid = start.valid & is_finite(estimate)
         ledger = replace(
             self._ledger(start, sent_part, outage, own_uses, round, symbols.shape[-1]),
             bits=quantised.bits * start.valid,
+            overflow=(start.valid & ~valid).squeeze(-1),
             lost=(sent & ~arrived).double().mean(-1) / sent_part.masked_fill(sent_part == 0, 1),
         )
         return DigitalReception(
-            estimate=(air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2),
+            estimate=estimate.masked_fill(~valid, 0),
             ledger=ledger,
             delivered=received,
             segments=segments,
             noise_variance=_error_variance(quantised.variance, received, _mean_in_blocks(count, layout), air),
             state=start.state,
-            decoded=decoded,
+            decoded=decoded.masked_fill(~valid.unsqueeze(-1), 0),
         )
 
     def _own_uses(self, symbols: Tensor, air: Air) -> Tensor:

@@ -44,7 +44,9 @@ class Radio:
             ValueError: sample_rate_hz is None; the message names `needed_by`.
         """
         if self.sample_rate_hz is None:
-            raise ValueError(f"{needed_by} needs the time between samples; give the uplink a bandwidth_hz")
+            raise ValueError(
+                f"{needed_by} needs the time between samples: give the uplink a bandwidth_hz, or its ofdm time_domain=True"
+            )
         index = torch.arange(x.shape[-1], dtype=torch.float64, device=x.device) + self.first_sample
         return index / self.sample_rate_hz
 

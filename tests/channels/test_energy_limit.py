@@ -105,10 +105,13 @@ def test_compressed_messages_keep_to_the_budget(uplink, compressor, seed):
 
 @pytest.mark.parametrize("coherence", ["round", "symbol", 1000])
 @pytest.mark.parametrize("level", [1.0, 0.7, 0.1, 0.611, 1e-7, -0.3])
-def test_long_constant_message_keeps_to_the_budget(level, coherence, device):
-    """Equal addends round the same way each time: the worst case for a sum in float32."""
-    u = torch.full((2, (1 << 17) + 1), level, device=device)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_long_constant_message_keeps_to_the_budget(level, dtype, differentiable, coherence, device):
+    """Equal addends round the same way each time: the worst case for a sum, whose order depends on the path taken."""
+    u = torch.full((2, (1 << 17) + 1), level, dtype=dtype, device=device)
     u[:, 0] = 1
+    u.requires_grad_(differentiable)
     uplink = AnalogUplink(energy_budget=1.0, coherence=coherence, fading=Rayleigh(), power_control=TruncatedInversion())
     plan = uplink.plan(u, (u.shape[1],), round=1, streams=Streams(0))
     reception = uplink.aggregate(u, (u.shape[1],), round=1, streams=Streams(0))

@@ -1,6 +1,5 @@
 """The ledger: what a round cost, against counts by hand."""
 
-
 import pytest
 import torch
 from helpers.statistical import seeded

@@ -88,7 +88,7 @@ def raise_if_void(nonfinite: Tensor, round: int) -> None:
     """Raise FloatingPointError if the flag bool [] of a broadcast is set."""
     if nonfinite.any():
         raise FloatingPointError(
-            f"the model, a downlink gain or what arrived was not finite in the broadcast of round {round}. The devices "
+            f"the model or a downlink gain, or what arrived, was not finite in the broadcast of round {round}. The devices "
             "kept what they held. Go back to the last checkpoint and lower the learning rate, or look at the fading model"
         )
 

@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
@@ -77,6 +78,7 @@ class NoCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class NoisyCsi:
     """An estimate of given quality.
 
@@ -108,6 +110,7 @@ class NoisyCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PilotCsi:
     """Estimates from orthogonal pilots that the devices send and pay for.
 
@@ -151,6 +154,7 @@ class PilotCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DelayedCsi:
     """The gains of some rounds ago; in the first rounds, those of the first one.
 
@@ -189,6 +193,7 @@ class PhaseOnlyCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class QuantisedCsi:
     """Amplitude and phase, each rounded to the middle of its cell and fed back in bits.
 

@@ -23,6 +23,7 @@ from laser_wireless.channels.downlink import (
 )
 from laser_wireless.channels.energy import Schedule, budget_of_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.streams import Streams
 from torch import Tensor
@@ -32,6 +33,7 @@ _LEAST_BITS = 2  # with one, the error of stochastic rounding may be twice the l
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DigitalBroadcast:
     """Quantised broadcast of the model's change, in as many bits as the worst device can decode.
 

@@ -18,6 +18,7 @@ import torch
 from laser_wireless.channels.energy import Allocation, LeastNoiseAllocation, Schedule, budget_of_round, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
 from laser_wireless.channels.norms import is_finite, spendable
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid, Segments, root, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import LocalAir
@@ -160,6 +161,7 @@ class NoiselessBroadcast:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class AnalogBroadcast:
     """Uncoded broadcast of the model: theta_k = theta + n_k / (a_b h_k), noise N(0, sigma^2 / (a_b^2 |h_k|^2)).
 

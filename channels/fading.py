@@ -15,10 +15,13 @@ model of propagation paths, whose third argument is `times`, is taken for the ga
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from laser_wireless.channels.contracts import shown
+from laser_wireless.channels.normalisation import MeanPower, mean_power, sample
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import as_fading
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
@@ -89,6 +92,7 @@ class Rayleigh:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Rician:
     """h = sqrt(k/(k+1)) e^{j phi} + sqrt(1/(k+1)) CN(0, 1): a line of sight and scattering.
 
@@ -112,6 +116,95 @@ class Rician:
         line_of_sight = torch.polar(torch.full_like(phase, math.sqrt(self.k_factor / (self.k_factor + 1))), phase)
         scattered = Rayleigh()(num_devices, num_rx_antennas, grid, round=round, generator=generator)
         return line_of_sight + math.sqrt(1 / (self.k_factor + 1)) * scattered
+
+
+@dataclass(frozen=True, kw_only=True)
+@checked
+class Unnormalised:
+    """A law that is meant as it is, whatever its E|h|^2: taken without a question.
+
+    The mean received SNR of a device is then E|h|^2 times the SNR of its budget. Everything else is as with the law itself.
+
+    Args:
+        fading: the law, or a model of paths.
+    """
+
+    fading: Fading | FadingProcess
+
+    def __call__(
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return the gains of a round on its own; see `Fading`."""
+        return self.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=None)[0]
+
+    def advance(
+        self,
+        num_devices: int,
+        num_rx_antennas: int,
+        grid: Grid,
+        *,
+        round: int,
+        generator: torch.Generator,
+        state: dict[str, Tensor] | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the law's gains and what it remembers; see `FadingProcess`."""
+        law = as_fading(self.fading)
+        if isinstance(law, FadingProcess):
+            return law.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state)
+        return law(num_devices, num_rx_antennas, grid, round=round, generator=generator), {}
+
+
+def check_normalised(
+    fading: Fading | FadingProcess,
+    num_devices: int,
+    grid: Grid,
+    *,
+    streams: Streams,
+    device: torch.device | str,
+    num_rx_antennas: int = 1,
+    name: str = "fading",
+) -> None:
+    """Measure E|h|^2 of a law that the user brings, once, before a run; the package's own are 1 by construction.
+
+    The sample has a stream of its own ("normalisation"): no draw of the run shifts. Reads values on the host.
+
+    Raises:
+        ValueError: the mean power is not 1, by more than chance allows; see `channels.normalisation`.
+    """
+    if _is_ours(fading):
+        return
+
+    def draw(round: int, number: int) -> Tensor:
+        generator = streams.generator(f"normalisation/{number}", round, device)
+        options = {"round": round, "generator": generator, "num_rx_antennas": num_rx_antennas}
+        h, _ = draw_gains(fading, num_devices, grid, **options)
+        return h.abs().double().square().mean((1, 2))
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[], enabled=True):  # whatever it draws from
+        found = mean_power(*sample(draw, num_devices))
+    _refuse_unless_one(found, fading, name)
+
+
+def _refuse_unless_one(found: MeanPower, fading: Fading | FadingProcess, name: str) -> None:
+    if found.is_one:
+        return
+    decibels = f"{10 * math.log10(found.measured):+.1f} dB" if found.measured > 0 else "no power at all"
+    law = getattr(fading, "__name__", None) or shown(fading)
+    raise ValueError(
+        f"{name} must have E|h|^2 = 1, that of {law} is {found.measured:.4g} ({decibels}; over {found.num_rounds} rounds): "
+        "divide h by its root, put a large-scale gain into link_gain, or, if it is meant, write "
+        f"{name}=Unnormalised(fading=...)"
+    )
+
+
+def _is_ours(model: Any) -> bool:
+    """Whether a model, and every model or function in it, comes with this package; a law within `Unnormalised` may pass."""
+    if isinstance(model, Unnormalised):
+        return True
+    if not (getattr(model, "__module__", None) or "").startswith("laser_wireless."):
+        return False
+    parts = [getattr(model, f.name) for f in fields(model)] if is_dataclass(model) else []
+    return all(_is_ours(part) for part in parts if callable(part) or isinstance(part, FadingProcess))
 
 
 def draw_gains(

@@ -10,12 +10,14 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
 from laser_wireless.channels.segments import Segments, root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PeakLimited:
     """Keep a rule's peaks below a limit, without clipping and without breaking alignment.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import torch
 from laser_wireless.channels.energy import Schedule, budget_of_round, check_budget
@@ -15,7 +15,16 @@ from torch import Tensor
 Budget: TypeAlias = float | list[float] | Tensor | Schedule
 """Energy per device and round: one number, one for each device, a tensor, or a function of the round."""
 
-LinkGain: TypeAlias = list[float] | Tensor | Callable[..., Tensor]
+
+class LargeScale(Protocol):
+    """Draws the large-scale power gains of a run; a plain function will do."""
+
+    def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
+        """Return float64 [num_devices], linear power gains >= 0; the generator comes freshly seeded for the run."""
+        ...
+
+
+LinkGain: TypeAlias = list[float] | Tensor | LargeScale
 """Large-scale power gains [K], or a function (num_devices, *, generator) that draws them once for a run."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from laser_wireless.channels import round_input
 from laser_wireless.channels.fading import NoFading
+from laser_wireless.channels.parameters import check_fields
 from laser_wireless.channels.receivers import SingleAntenna
 from torch import Tensor
 
@@ -22,6 +23,7 @@ def check_options(uplink: AnalogUplink) -> None:
         ValueError: a value out of range, or two options that exclude each other.
         TypeError: something that is no function where a function is asked for.
     """
+    check_fields(uplink)
     round_input.check_options(
         energy_budget=uplink.energy_budget,
         noise_variance=uplink.noise_variance,

@@ -17,6 +17,7 @@ from laser_wireless.channels.digital.round_start import RoundStart, start_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.norms import is_finite
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.reception import UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_options
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -54,6 +55,7 @@ class DigitalReception(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DigitalUplink:
     """Digital orthogonal access: quantise, code, send, and average what was decoded.
 

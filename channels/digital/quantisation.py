@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 _EXPONENT_BITS = 8  # of a scale: magnitudes 2^-126 to 2^127, and 0
@@ -62,6 +63,7 @@ class _Block(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class StochasticQuantiser:
     """Unbiased: random rounding to 2^b levels between -c and c, c the largest magnitude of the block.
 
@@ -121,6 +123,7 @@ class StochasticQuantiser:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SparseQuantiser:
     """Biased, never further from the message than zero is: for schemes with error feedback.
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_runtime import device_name, load_sionna
 from torch import Tensor
 
@@ -50,6 +51,7 @@ class Format(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LdpcLink:
     """QPSK to 256-QAM with the LDPC code of 3GPP TS 38.212, rates 1/5 to 0.85, decoded by belief propagation.
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
 from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, check_scope, property_of_rows
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Quantiser:
     """Uniform mid-rise quantiser of I and of Q: 2^bits levels in [-full scale, full scale], clipped beyond.
 
@@ -54,6 +56,7 @@ class Quantiser:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class IqImbalance:
     """Branches of unequal gain and not quite 90 degrees apart: x' = (mu x + nu x*) / (|mu| + |nu|).
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 Scope = Literal["run", "round"]
@@ -27,6 +28,7 @@ class Spread(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class NormalSpread:
     """N(mean, std^2), in the unit of the property; std >= 0."""
 
@@ -46,6 +48,7 @@ class NormalSpread:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class UniformSpread:
     """Uniform on [low, high), in the unit of the property."""
 

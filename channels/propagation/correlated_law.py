@@ -12,12 +12,14 @@ from functools import lru_cache
 
 import torch
 from laser_wireless.channels.fading import FadingProcess
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CorrelatedLaw:
     """Gains of the given law at every time, correlated as a process makes them.
 

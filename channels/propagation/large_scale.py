@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.path_loss import LogDistance, PathLoss
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class Placement(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Annulus:
     """Devices dropped uniformly over the area of a ring, or of a sector of it that looks along the x axis.
 
@@ -61,6 +63,7 @@ class Annulus:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Distances:
     """Devices at given distances, in directions spread evenly around the base station.
 
@@ -83,6 +86,7 @@ class Distances:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Positions:
     """Devices at given places.
 
@@ -103,6 +107,7 @@ class Positions:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LogNormalShadowing:
     """g_k = 10^(X_k / 10) with independent X_k ~ N(0, sigma_db^2) dB: shadowing without a geometry.
 
@@ -139,6 +144,7 @@ class Links(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CellGain:
     """Power gains of devices in a cell: placement, path loss, log-normal shadowing.
 

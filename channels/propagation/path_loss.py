@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 _LIGHT_SPEED = 3.0e8  # as TR 38.901 has it, in the breakpoint distance
@@ -40,6 +41,7 @@ def free_space_loss_db(distance_m: float, carrier_hz: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LogDistance:
     """Loss = L0 + 10 n log10(d / d0); a device nearer than d0 counts as being at d0.
 
@@ -70,6 +72,7 @@ class LogDistance:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class UMiPathLoss:
     """3GPP UMi street canyon: base station below the roofs. Distances below 10 m count as 10 m.
 
@@ -107,6 +110,7 @@ class UMiPathLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class UMaPathLoss:
     """3GPP UMa: base station above the roofs of a city. Distances below 10 m count as 10 m.
 
@@ -144,6 +148,7 @@ class UMaPathLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RMaPathLoss:
     """3GPP RMa: a tall base station over open country. Distances below 10 m count as 10 m.
 
@@ -197,6 +202,7 @@ class RMaPathLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class InHPathLoss:
     """3GPP InH: an office, base station at the ceiling. Distances below 1 m count as 1 m.
 

@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation import ray_tracer
 from laser_wireless.channels.propagation.sionna_conventions import check_choices, check_positive
 from torch import Tensor
@@ -30,6 +31,7 @@ _BASE_STATIONS = {"munich": [8.5, 21.0, 27.0], "simple_street_canyon": [-33.0, 0
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Scene:
     """What is traced.
 
@@ -178,6 +180,7 @@ def _load(file: str, modified: int) -> TracedPaths:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RayTraced:
     """Paths of a traced scene; positions and, unless phases are redrawn, everything else are the same in each round.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
     check_choices,
     check_model,
@@ -30,6 +31,7 @@ _FIXED = ("A10", "A30", "B100", "C60", "C300", "D10", "D30")
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SionnaPaths:
     """Any Sionna channel model as paths.
 
@@ -94,6 +96,7 @@ class SionnaRayleigh:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SionnaTdl:
     """Tapped delay line of 3GPP TR 38.901 section 7.7.2, independent over devices and antennas.
 
@@ -154,6 +157,7 @@ class SionnaTdl:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SionnaCdl:
     """Clustered delay line of 3GPP TR 38.901 section 7.7.1: fixed angles, so antennas are correlated.
 

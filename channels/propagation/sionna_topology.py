@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
     check_choices,
     check_model,
@@ -47,6 +48,7 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SionnaCell:
     """One cell with a base station of N_r antennas and K single-antenna devices.
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.delay_profiles import DelayProfile, exponential, from_decibels, from_table
 from torch import Tensor
 
@@ -28,6 +29,7 @@ def doppler_of_speed(*, speed_m_s: float, carrier_hz: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TappedDelayLine:
     """Paths of a power delay profile, Rayleigh fading each, with a line of sight where the profile has one.
 

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -29,6 +30,7 @@ _NO_PARAMETERS: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TensorFlowFading:
     """Gains drawn by a TensorFlow function; a `Fading` like any other.
 
@@ -78,6 +80,7 @@ class TensorFlowFading:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TensorFlowChannel:
     """A whole channel as a TensorFlow function, from what the devices send to what the antennas hear, before noise.
 

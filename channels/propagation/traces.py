@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import hertz_per_block, seconds_per_slot
 from laser_wireless.channels.propagation.trace_files import arrange, read_array, read_complex, split_axes
 from laser_wireless.channels.segments import Grid
@@ -24,6 +25,7 @@ _SLACK = 1e-6  # of a sample: rounding of times must not run past the last one
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Trace:
     """Gains replayed from a file.
 
@@ -46,8 +48,9 @@ class Trace:
         interpolation: "linear" in the complex gains, or "nearest" sample.
         normalize: scales to mean |h|^2 = 1 over the "file" (one factor) or for each "device" (their differences in path loss
             are lost); "none" leaves the gains alone, and the budget's SNR is no longer the mean received one.
-        devices: which of the file's devices are used, in this order, counted from 0; None for all.
-        shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
+        devices: which of the file's devices are used, counted from 0, as many as the uplink has, in its order; None for all.
+        shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
+            None leaves it.
 
     Raises:
         ValueError: the file, its axes or its values do not fit; it is read at construction.
@@ -189,6 +192,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PathTrace:
     """Paths replayed from a file, one snapshot for each round, for instance from a ray tracer; a model of `Paths`.
 
@@ -205,8 +209,9 @@ class PathTrace:
         doppler_key: name of the Doppler shifts, hertz; None if nothing moves.
         at_end: past the last round: "error", "repeat" from the first, or "reflect", back and forth.
         normalize: scales to mean sum_p |a_p|^2 = 1 over the "file", for each "device", or not at all ("none").
-        devices: which of the file's devices are used, in this order, counted from 0; None for all.
-        shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
+        devices: which of the file's devices are used, counted from 0, as many as the uplink has, in its order; None for all.
+        shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
+            None leaves it.
 
     Raises:
         ValueError: the file, its axes or its values do not fit; it is read at construction.
@@ -315,7 +320,7 @@ def _check_devices(file: str, devices: list[int] | None, available: int) -> None
 
 
 def _choose_devices(trace: Trace | PathTrace, num_devices: int, available: int) -> np.ndarray:
-    """Indices [num_devices] into the file."""
+    """Indices [num_devices] into the file; which of several is said by `devices` or left to a seeded chance."""
     order = np.arange(available) if trace.devices is None else np.asarray(trace.devices)
     if len(order) < num_devices:
         raise ValueError(
@@ -323,6 +328,12 @@ def _choose_devices(trace: Trace | PathTrace, num_devices: int, available: int) 
         )
     if trace.shuffle_seed is not None:
         order = np.random.default_rng(trace.shuffle_seed).permutation(order)
+    elif len(order) > num_devices:
+        source = f"{trace.file} holds" if trace.devices is None else f"devices of {trace.file} names"
+        raise ValueError(
+            f"{source} {len(order)} devices, {num_devices} were asked for: say in `devices` which {num_devices} of 0 to "
+            f"{available - 1}, or let shuffle_seed choose them at random"
+        )
     return order[:num_devices]
 
 

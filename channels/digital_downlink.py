@@ -62,9 +62,9 @@ class DigitalBroadcast:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.energy_budget, self.noise_variance, self.fading, self.bandwidth_hz)
-        if not isinstance(self.bits, int) or not _LEAST_BITS <= self.bits <= 16:
-            raise ValueError(f"bits must be an integer in 2 .. 16 (per parameter), got {self.bits!r}")
+        check_options(self.energy_budget, self.noise_variance, self.bandwidth_hz)
+        if not _LEAST_BITS <= self.bits <= 16:
+            raise ValueError(f"bits must be an integer in 2 .. 16 (per parameter), got {self.bits}")
         if not 0 < self.symbols_per_parameter < math.inf:
             raise ValueError(f"symbols_per_parameter must be finite and > 0, got {self.symbols_per_parameter}")
 

@@ -13,7 +13,7 @@ afterwards.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -63,7 +63,8 @@ def check_fields(parameters: Any) -> None:
         TypeError: a value of the wrong kind.
         ValueError: a word that is none of those a field may hold.
     """
-    for name, annotation in _fields(type(parameters)).items():
+    kind: type = type(parameters)
+    for name, annotation in _fields(kind).items():
         value = getattr(parameters, name)
         if isinstance(value, np.generic):
             value = value.item()
@@ -79,6 +80,8 @@ def check_value(name: str, value: Any, annotation: Any) -> None:
         ValueError: a word that is none of those named.
     """
     kinds = alternatives(annotation)
+    if isinstance(value, np.ndarray) and value.ndim and Tensor in kinds:  # where tensors will do, so will arrays
+        value = value.tolist()
     if not any(_is(value, kind) for kind in kinds):
         _refuse(name, value, kinds)
 
@@ -91,7 +94,7 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=256)
-def _fields(cls: Hashable) -> dict[str, Any]:
+def _fields(cls: type) -> dict[str, Any]:
     """Annotations of a dataclass's fields, resolved."""
     hints = get_type_hints(cls)
     return {name: hints[name] for name in cls.__dataclass_fields__ if get_origin(hints[name]) is not ClassVar}  # type: ignore[attr-defined]
@@ -178,7 +181,8 @@ def _words(kind: Any) -> list[str]:
         return [described(kind)]
     if origin is Callable or kind is Callable:
         return ["a function"]
-    return [_PLAIN.get(kind) or f"an object of class {getattr(kind, '__name__', kind)}"]
+    name = getattr(kind, "__name__", str(kind))
+    return [_PLAIN.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]
 
 
 def _plural(words: str) -> str:

@@ -67,7 +67,7 @@ class CountSketch:
     def __post_init__(self) -> None:
         check_fraction(self.fraction)
         if self.rows < 1:
-            raise ValueError(f"rows must be >= 1, got {self.rows}")
+            raise ValueError(f"rows must be an integer >= 1, got {self.rows}")
 
     def widths(self, shapes: tuple[tuple[int, ...], ...]) -> list[int]:
         """Buckets w of one row, for each parameter."""

@@ -107,7 +107,7 @@ class GaussianProjection:
         for name in ("segment_size", "iterations"):
             value = getattr(self, name)
             if value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+                raise ValueError(f"{name} must be an integer >= 1, got {value}")
 
     def plan(self, d: int) -> Plan:
         """Lay out d entries."""

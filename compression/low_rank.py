@@ -63,7 +63,7 @@ class LowRank:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ValueError(f"rank must be >= 1, got {self.rank}")
+            raise ValueError(f"rank must be an integer >= 1, got {self.rank}")
 
     def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
         """(m, n, r) of a parameter that is compressed, None for one that is sent raw."""

@@ -89,7 +89,6 @@ class FskMajorityVote:
         check_options(
             energy_budget=self.energy_budget,
             noise_variance=self.noise_variance,
-            fading=self.fading,
             bandwidth_hz=self.bandwidth_hz,
             link_gain=self.link_gain,
         )
@@ -97,8 +96,6 @@ class FskMajorityVote:
             raise ValueError(
                 f"abstain_below must be finite and >= 0 (a share of the root mean square), got {self.abstain_below}"
             )
-        if self.coherence not in ("round", "symbol"):
-            raise ValueError(f'coherence must be "round" or "symbol", got {self.coherence!r}')
 
     @torch.no_grad()
     def aggregate(

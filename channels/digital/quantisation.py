@@ -89,7 +89,7 @@ class StochasticQuantiser:
     max_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check(self.per, self.scale_bits, self.max_bits, least=self.least_bits)
+        _check(self.scale_bits, self.max_bits, least=self.least_bits)
 
     def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
@@ -147,7 +147,7 @@ class SparseQuantiser:
     max_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check(self.per, self.scale_bits, self.max_bits, least=1)
+        _check(self.scale_bits, self.max_bits, least=1)
 
     def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
@@ -304,12 +304,10 @@ def _by_blocks(
     )
 
 
-def _check(per: str, scale_bits: int, max_bits: int, *, least: int) -> None:
-    if per not in ("block", "message"):
-        raise ValueError(f'per must be "block" or "message", got {per!r}')
-    if not (isinstance(scale_bits, int) and _EXPONENT_BITS <= scale_bits <= 32):
-        raise ValueError(f"scale_bits must be an integer from {_EXPONENT_BITS} to 32, got {scale_bits!r}")
-    if not (isinstance(least, int) and isinstance(max_bits, int) and 1 <= least <= max_bits <= 24):
+def _check(scale_bits: int, max_bits: int, *, least: int) -> None:
+    if not _EXPONENT_BITS <= scale_bits <= 32:
+        raise ValueError(f"scale_bits must be an integer from {_EXPONENT_BITS} to 32, got {scale_bits}")
+    if not 1 <= least <= max_bits <= 24:
         raise ValueError(
-            f"bits of an entry must be integers with 1 <= least_bits <= max_bits <= 24, got {least!r} and {max_bits!r}"
+            f"bits of an entry must be integers with 1 <= least_bits <= max_bits <= 24, got {least} and {max_bits}"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
-from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, check_scope, property_of_rows
+from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import root
 from torch import Tensor
@@ -37,8 +37,8 @@ class Quantiser:
     full_scale: float = 4.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 24:
-            raise ValueError(f"bits must be an integer from 1 to 24, got {self.bits!r}")
+        if not 1 <= self.bits <= 24:
+            raise ValueError(f"bits must be an integer from 1 to 24, got {self.bits}")
         if not 0 < self.full_scale < math.inf:
             raise ValueError(f"full_scale must be finite and > 0 (multiples of the rms of I or of Q), got {self.full_scale}")
 
@@ -78,7 +78,6 @@ class IqImbalance:
     def __post_init__(self) -> None:
         check_property("amplitude_db", self.amplitude_db)
         check_property("phase_rad", self.phase_rad)
-        check_scope(self.scope)
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the samples with their image; see `Impairment`."""

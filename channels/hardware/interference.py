@@ -89,8 +89,8 @@ class PulsedJammer:
         _check_power(self.power)
         if not 0 < self.duty <= 1:
             raise ValueError(f"duty must be in (0, 1], got {self.duty}")
-        if not isinstance(self.pulse_samples, int) or self.pulse_samples < 1:
-            raise ValueError(f"pulse_samples must be an integer >= 1, got {self.pulse_samples!r}")
+        if self.pulse_samples < 1:
+            raise ValueError(f"pulse_samples must be an integer >= 1, got {self.pulse_samples}")
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the jammed samples; see `Impairment`."""

@@ -36,10 +36,6 @@ class CorrelatedLaw:
     process: FadingProcess
 
     def __post_init__(self) -> None:
-        if as_alpha_mu(self.law) is None:
-            raise TypeError(f"law must be AlphaMu, Nakagami or Weibull, got {self.law!r}")
-        if not isinstance(self.process, FadingProcess):
-            raise TypeError(f"process must be a FadingProcess such as GaussMarkov or Jakes, got {self.process!r}")
         if getattr(self.process, "k_factor", 0):
             raise ValueError(f"process must have k_factor = 0, the law replaces its envelope, got {self.process!r}")
 

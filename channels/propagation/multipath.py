@@ -75,12 +75,6 @@ class Multipath:
     paths: Paths | PathsProcess
     frequency: Literal["flat", "selective"] = "selective"
 
-    def __post_init__(self) -> None:
-        if not (callable(self.paths) or isinstance(self.paths, PathsProcess)):
-            raise TypeError(f"paths must be callable or have a method `advance`, got {self.paths!r}")
-        if self.frequency not in ("flat", "selective"):
-            raise ValueError(f'frequency must be "flat" or "selective", got {self.frequency!r}')
-
     def __call__(
         self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
     ) -> Tensor:

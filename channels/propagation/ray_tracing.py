@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation import ray_tracer
-from laser_wireless.channels.propagation.sionna_conventions import check_choices, check_positive
+from laser_wireless.channels.propagation.sionna_conventions import check_positive
 from torch import Tensor
 
 _SPEED_OF_LIGHT = 299_792_458.0
@@ -68,7 +68,6 @@ class Scene:
 
     def __post_init__(self) -> None:
         check_positive(carrier_hz=self.carrier_hz)
-        check_choices(self, bs_pattern=("iso", "dipole", "tr38901"))
         if self.base_station is None and self.name not in _BASE_STATIONS:
             raise ValueError(f"base_station must be given for scene {self.name!r}: [x, y, z] in metres")
         for name, places in (("base_station", [self.base_station or [0, 0, 0]]), ("positions", self.positions or [])):
@@ -206,12 +205,6 @@ class RayTraced:
     speed_m_s: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choices(
-            self,
-            normalise=("device", "mean", "none"),
-            phase=("path", "device", "fixed"),
-            delays=("excess", "absolute"),
-        )
         if not 0 <= self.speed_m_s < math.inf:
             raise ValueError(f"speed_m_s must be finite and >= 0, got {self.speed_m_s}")
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
-    check_choices,
     check_model,
     check_positive,
     draw_at,
@@ -27,7 +26,6 @@ from torch import Tensor
 
 _SCALED = ("A", "B", "C", "D", "E")
 _LINK_STEPS = 1 << 15  # links times time steps of a call: some hundred megabytes of sinusoids
-_FIXED = ("A10", "A30", "B100", "C60", "C300", "D10", "D30")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +49,6 @@ class SionnaPaths:
     time_step_s: float | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.model):
-            raise TypeError(f"model must be a Sionna ChannelModel or a function that builds one, got {self.model!r}")
-        check_choices(self, devices=("batch", "transmitters"))
         if self.time_step_s is not None:
             check_positive(time_step_s=self.time_step_s)
 
@@ -122,7 +117,6 @@ class SionnaTdl:
     time_step_s: float | None = None
 
     def __post_init__(self) -> None:
-        check_choices(self, profile=(*_SCALED, *_FIXED))
         check_positive(delay_spread_s=self.delay_spread_s, carrier_hz=self.carrier_hz)
         check_model(self)
 
@@ -188,7 +182,6 @@ class SionnaCdl:
     time_step_s: float | None = None
 
     def __post_init__(self) -> None:
-        check_choices(self, profile=_SCALED)
         check_positive(delay_spread_s=self.delay_spread_s, carrier_hz=self.carrier_hz)
         check_model(self)
         if not 0 <= self.sector_deg <= 360:

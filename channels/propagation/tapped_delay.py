@@ -83,8 +83,6 @@ class TappedDelayLine:
                 f"powers_db; got profile {self.profile!r}, delays_s {self.delays_s}"
             )
         if self.profile is not None:
-            if self.profile not in ("A", "B", "C", "D", "E", "exponential"):
-                raise ValueError(f'profile must be "A", "B", "C", "D", "E" or "exponential", got {self.profile!r}')
             if self.delay_spread_s is None or not 0 <= self.delay_spread_s < math.inf:
                 raise ValueError(
                     f"delay_spread_s must be finite and >= 0 seconds with profile {self.profile!r}, "

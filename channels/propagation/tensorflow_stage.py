@@ -162,8 +162,6 @@ def name_of(function: str | Callable[..., Any]) -> str:
 
 
 def _check_function(owner: str, function: str | Callable[..., Any]) -> None:
-    if not callable(function) and not isinstance(function, str):
-        raise TypeError(f"function must be callable or the path of a function, got {function!r}")
     if find_spec("tensorflow") is None:
         raise ImportError(f"{owner} needs TensorFlow: pip install 'laser-wireless[tensorflow]'")
     _refuse_broken(_installed_version())

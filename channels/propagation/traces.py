@@ -74,7 +74,6 @@ class Trace:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be finite and > 0, got {value}")
         self._check_axes()
-        _check_choices(self)
         _check_devices(self.file, self.devices, self._gains.shape[2])  # the first use of the gains reads the file
 
     def _check_axes(self) -> None:
@@ -229,7 +228,6 @@ class PathTrace:
     shuffle_seed: int | None = None
 
     def __post_init__(self) -> None:
-        _check_choices(self)
         a, tau, doppler = self._paths
         for name, array in (("tau", tau), ("doppler", doppler)):
             if any(size not in (1, wanted) for size, wanted in zip(array.shape, a.shape, strict=True)):
@@ -298,18 +296,6 @@ class PathTrace:
 def _without_data(trace: Trace | PathTrace) -> dict[str, Any]:
     """What is pickled: the parameters; the file is read again where it is needed."""
     return {field.name: getattr(trace, field.name) for field in fields(trace)}
-
-
-def _check_choices(trace: Trace | PathTrace) -> None:
-    choices = {
-        "at_end": ("error", "repeat", "reflect"),
-        "normalize": ("file", "device", "none"),
-        "interpolation": ("linear", "nearest"),
-    }
-    for name, allowed in choices.items():
-        found = getattr(trace, name, allowed[0])
-        if found not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {found!r}")
 
 
 def _check_devices(file: str, devices: list[int] | None, available: int) -> None:

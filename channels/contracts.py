@@ -15,6 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 _MISSING = object()
+_MOST_MORE = 8  # positional arguments, where a protocol leaves their number open
 
 
 def is_protocol(annotation: Any) -> bool:
@@ -120,6 +121,11 @@ def _can_be_called(taken: inspect.Signature, member: Any) -> bool:
     named = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     by_place = [None for p in parameters if p.kind not in (inspect.Parameter.KEYWORD_ONLY, *variadic)]
+    more = _MOST_MORE if any(p.kind is p.VAR_POSITIONAL for p in parameters) else 0  # `*batch` may be any number
+    return any(_binds(taken, [*by_place, *[None] * number], named) for number in range(more + 1))
+
+
+def _binds(taken: inspect.Signature, by_place: list[None], named: dict[str, None]) -> bool:
     try:
         taken.bind(*by_place, **named)
     except TypeError:
@@ -141,7 +147,7 @@ def _members(protocol: type) -> dict[str, Any]:
                 members[name] = f" ({inspect.signature(member.fget).return_annotation})" if member.fget else ""
             elif inspect.isfunction(member) and (name == "__call__" or not name.startswith("_")):
                 members[name] = member
-    return members
+    return dict(sorted(members.items(), key=lambda item: not inspect.isfunction(item[1])))  # methods before attributes
 
 
 def _signature_of(method: Any) -> str:

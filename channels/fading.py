@@ -15,17 +15,21 @@ model of propagation paths, whose third argument is `times`, is taken for the ga
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakValueDictionary
 
 import torch
 from laser_wireless.channels.contracts import shown
-from laser_wireless.channels.normalisation import MeanPower, mean_power, sample
+from laser_wireless.channels.normalisation import mean_power, sample
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import as_fading
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from torch import Tensor
+
+_JUDGED: WeakValueDictionary[int, Any] = WeakValueDictionary()  # laws whose E|h|^2 was measured and found to be 1
 
 
 class Fading(Protocol):
@@ -159,42 +163,38 @@ def check_normalised(
     num_devices: int,
     grid: Grid,
     *,
-    streams: Streams,
     device: torch.device | str,
     num_rx_antennas: int = 1,
     name: str = "fading",
 ) -> None:
-    """Measure E|h|^2 of a law that the user brings, once, before a run; the package's own are 1 by construction.
+    """Measure E|h|^2 of a law that the user brings, once for each law; those of this package are 1 by construction.
 
-    The sample has a stream of its own ("normalisation"): no draw of the run shifts. Reads values on the host.
+    The sample has generators of its own, so that no draw of a run shifts. Reads values on the host.
 
     Raises:
         ValueError: the mean power is not 1, by more than chance allows; see `channels.normalisation`.
     """
-    if _is_ours(fading):
+    if _is_ours(fading) or _JUDGED.get(id(fading)) is fading:
         return
 
     def draw(round: int, number: int) -> Tensor:
-        generator = streams.generator(f"normalisation/{number}", round, device)
-        options = {"round": round, "generator": generator, "num_rx_antennas": num_rx_antennas}
-        h, _ = draw_gains(fading, num_devices, grid, **options)
+        generator = Streams(number).generator("normalisation", round, device)
+        h, _ = draw_gains(fading, num_devices, grid, round=round, generator=generator, num_rx_antennas=num_rx_antennas)
         return h.abs().double().square().mean((1, 2))
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[], enabled=True):  # whatever it draws from
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(cuda):  # for laws that draw elsewhere
         found = mean_power(*sample(draw, num_devices))
-    _refuse_unless_one(found, fading, name)
-
-
-def _refuse_unless_one(found: MeanPower, fading: Fading | FadingProcess, name: str) -> None:
-    if found.is_one:
-        return
-    decibels = f"{10 * math.log10(found.measured):+.1f} dB" if found.measured > 0 else "no power at all"
-    law = getattr(fading, "__name__", None) or shown(fading)
-    raise ValueError(
-        f"{name} must have E|h|^2 = 1, that of {law} is {found.measured:.4g} ({decibels}; over {found.num_rounds} rounds): "
-        "divide h by its root, put a large-scale gain into link_gain, or, if it is meant, write "
-        f"{name}=Unnormalised(fading=...)"
-    )
+    if not found.is_one:
+        decibels = f"{10 * math.log10(found.measured):+.1f} dB" if found.measured > 0 else "no power at all"
+        law = getattr(fading, "__name__", None) or shown(fading)
+        raise ValueError(
+            f"{name} must have E|h|^2 = 1, that of {law} is {found.measured:.4g} ({decibels}; over {found.num_rounds} "
+            "rounds): divide h by its root and put a large-scale gain into link_gain, or, if it is meant, write "
+            "fading=Unnormalised(fading=...)"
+        )
+    with suppress(TypeError):  # what cannot be referred to weakly is judged again
+        _JUDGED[id(fading)] = fading
 
 
 def _is_ours(model: Any) -> bool:
@@ -267,7 +267,11 @@ def draw_rounds(
 
     Returns:
         h: [num_rounds, K, T F], or [num_rounds, K, N_r, T F] for several receive antennas.
+
+    Raises:
+        ValueError: a law whose E|h|^2 is not 1; see `check_normalised`.
     """
+    check_normalised(fading, num_devices, grid, device=device, num_rx_antennas=num_rx_antennas)
     drawn, state = [], None
     for round in range(num_rounds):
         generator = streams.generator("gains", round, device)

@@ -82,12 +82,12 @@ def shown(value: Any) -> str:
 
 def _complaint(name: str, value: Any, protocols: tuple[type, ...]) -> str:
     """What is wrong with a value that fits none of the protocols: the words after its name."""
-    if inspect.isclass(value):
-        return f"must be an object, got the class {value.__name__}; write {instance_of(name, value)}"
     wanted = " or ".join(map(described, protocols))
     if _is_of_sionna(value):
-        kind = type(value).__name__
+        kind = (value if inspect.isclass(value) else type(value)).__name__
         return f"must be {wanted}, got Sionna's {kind}; a channel model of Sionna goes in as fading=SionnaPaths(model=...)"
+    if inspect.isclass(value):
+        return f"must be an object, got the class {value.__name__}; write {instance_of(name, value)}"
     for protocol in sorted(protocols, key=lambda protocol: "__call__" in _members(protocol)):
         begun = any(getattr(value, member, _MISSING) is not _MISSING for member in _members(protocol))
         if begun or (len(protocols) == 1 and "__call__" not in _members(protocol)):
@@ -179,8 +179,6 @@ def _signature(function: Any) -> inspect.Signature | None:
 
 
 def _is_of_sionna(value: Any) -> bool:
-    """Whether an object is Sionna's, or a channel model derived from one of Sionna's; nothing is imported."""
-    if inspect.isfunction(value):
-        return False
-    bases = [base.__module__ for base in type(value).__mro__]
+    """Whether an object or class is Sionna's, or a channel model derived from one of Sionna's; nothing is imported."""
+    bases = [base.__module__ for base in (value if inspect.isclass(value) else type(value)).__mro__]
     return bases[0].split(".")[0] == "sionna" or any(base.startswith("sionna.phy.channel") for base in bases)

@@ -6,7 +6,8 @@ A model is any function of this signature:
         return h    # complex, broadcastable to [num_devices, num_rx_antennas, T, F]
 
 with T = grid.num_slots and F = grid.num_frequency_blocks. By contract E|h|^2 = 1: the SNR of the budget is the mean
-received SNR of one device. All draws come from `generator`, seeded for the round, on the device of the symbols.
+received SNR of one device. That of a law of your own is measured where a run begins; `Unnormalised` says that another value
+is meant. All draws come from `generator`, seeded for the round, on the device of the symbols.
 A model whose gains continue from round to round is a `FadingProcess`: what it remembers is a value that the run keeps. A
 model of propagation paths, whose third argument is `times`, is taken for the gains of its paths; see
 `channels.propagation.multipath`.
@@ -25,6 +26,7 @@ from laser_wireless.channels.contracts import shown
 from laser_wireless.channels.normalisation import mean_power, sample
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import as_fading
+from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowFading
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from torch import Tensor
@@ -201,7 +203,7 @@ def _is_ours(model: Any) -> bool:
     """Whether a model, and every model or function in it, comes with this package; a law within `Unnormalised` may pass."""
     if isinstance(model, Unnormalised):
         return True
-    if not (getattr(model, "__module__", None) or "").startswith("laser_wireless."):
+    if isinstance(model, TensorFlowFading) or not (getattr(model, "__module__", "") or "").startswith("laser_wireless."):
         return False
     parts = [getattr(model, f.name) for f in fields(model)] if is_dataclass(model) else []
     return all(_is_ours(part) for part in parts if callable(part) or isinstance(part, FadingProcess))

@@ -159,7 +159,8 @@ def _refuse(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
     classes = [kind for kind in kinds if inspect.isclass(kind) and get_origin(kind) is None]
     if inspect.isclass(value) and any(issubclass(value, kind) for kind in classes):
         raise TypeError(f"{name} must be an object, got the class {value.__name__}; write {instance_of(name, value)}")
-    error = ValueError if isinstance(value, str) and any(get_origin(kind) is Literal for kind in kinds) else TypeError
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    error = ValueError if type(value) in map(type, words) else TypeError
     remedy = "; use .tolist()" if isinstance(value, np.ndarray) else ""
     raise error(f"{name} must be {_in_words(kinds)}, got {shown(value)}{remedy}")
 

@@ -73,8 +73,6 @@ class WikiText:
             raise ValueError(f"vocabulary must be at most 65536, since tokens are kept in two bytes, got {self.vocabulary}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.sharding not in ("none", "contiguous"):
-            raise ValueError(f"sharding must be none or contiguous, got {self.sharding!r}")
 
     def model(self, seed: int) -> nn.Module:
         """Return the transformer."""

@@ -41,7 +41,7 @@ class SionnaPaths:
             models of several transmitters such as RayleighBlockFading and, with direction="uplink", UMi.
         time_step_s: see `sionna_conventions.draw_at`.
 
-    Whether sum_p E|a_p|^2 = 1 holds is up to the model.
+    Whether sum_p E|a_p|^2 = 1 holds is up to the model (path loss must be off) and measured where a run begins.
     """
 
     model: Callable[..., Any]

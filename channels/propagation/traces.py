@@ -48,7 +48,8 @@ class Trace:
         interpolation: "linear" in the complex gains, or "nearest" sample.
         normalize: scales to mean |h|^2 = 1 over the "file" (one factor) or for each "device" (their differences in path loss
             are lost); "none" leaves the gains alone, and the budget's SNR is no longer the mean received one.
-        devices: which of the file's devices are used, counted from 0, as many as the uplink has, in its order; None for all.
+        devices: which of the file's devices are used, in this order, counted from 0 (of a longer list, the first); None for
+            all, and then the uplink must have as many.
         shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
             None leaves it.
 
@@ -208,7 +209,8 @@ class PathTrace:
         doppler_key: name of the Doppler shifts, hertz; None if nothing moves.
         at_end: past the last round: "error", "repeat" from the first, or "reflect", back and forth.
         normalize: scales to mean sum_p |a_p|^2 = 1 over the "file", for each "device", or not at all ("none").
-        devices: which of the file's devices are used, counted from 0, as many as the uplink has, in its order; None for all.
+        devices: which of the file's devices are used, in this order, counted from 0 (of a longer list, the first); None for
+            all, and then the uplink must have as many.
         shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
             None leaves it.
 
@@ -314,11 +316,10 @@ def _choose_devices(trace: Trace | PathTrace, num_devices: int, available: int) 
         )
     if trace.shuffle_seed is not None:
         order = np.random.default_rng(trace.shuffle_seed).permutation(order)
-    elif len(order) > num_devices:
-        source = f"{trace.file} holds" if trace.devices is None else f"devices of {trace.file} names"
+    elif trace.devices is None and available > num_devices:
         raise ValueError(
-            f"{source} {len(order)} devices, {num_devices} were asked for: say in `devices` which {num_devices} of 0 to "
-            f"{available - 1}, or let shuffle_seed choose them at random"
+            f"{trace.file} holds {available} devices, {num_devices} were asked for: say in `devices` which {num_devices} of "
+            f"0 to {available - 1}, or let shuffle_seed choose them at random"
         )
     return order[:num_devices]
 

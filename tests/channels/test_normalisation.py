@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
+from laser_wireless.benchmarks.assembly import build, component
 from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+from laser_wireless.benchmarks.options import read_options
 from laser_wireless.channels import (
     AnalogBroadcast,
     AnalogUplink,
@@ -19,6 +21,7 @@ from laser_wireless.channels import (
     Rayleigh,
     Streams,
     TappedDelayLine,
+    TensorFlowFading,
     TruncatedInversion,
     Unnormalised,
     draw_rounds,
@@ -31,6 +34,13 @@ from laser_wireless.training import UplinkBridge
 
 GRID = Grid(num_slots=1, symbols_per_cell=2)
 DECIBEL = 10**0.1
+WHOLE = normalisation._GAINS
+
+
+@pytest.fixture(autouse=True)
+def _small_samples(monkeypatch):
+    """An eighth of the gains, for tests that are not about the bounds."""
+    monkeypatch.setattr(normalisation, "_GAINS", WHOLE // 8)
 
 
 def rayleigh(power: float = 1.0):
@@ -114,7 +124,7 @@ def test_normalised_laws_pass(make, num_devices):
 
 
 def test_the_measured_value_is_told():
-    with pytest.raises(ValueError, match=r"that of users_law is 4\.\d+ \(\+6\.\d dB; over 1024 rounds\)"):
+    with pytest.raises(ValueError, match=r"that of users_law is 4\.\d+ \(\+6\.\d dB; over 128 rounds\)"):
         check(rayleigh(4.0))
     with pytest.raises(ValueError, match=r"is 0 .no power at all; over"):
         check(rayleigh(0.0))
@@ -122,7 +132,7 @@ def test_the_measured_value_is_told():
 
 @pytest.mark.parametrize("power", [DECIBEL, 1 / DECIBEL])
 @pytest.mark.parametrize("num_devices", [1, 8, 100])
-def test_one_decibel_is_seen_for_certain(monkeypatch, power, num_devices):
+def test_one_decibel_is_seen_for_certain(power, num_devices):
     """Mean and bound of a sample of the rule's own size, over many samples: none passes."""
     for sample in range(20):
         powers = power * drawn(Rayleigh(), sample, num_devices)
@@ -146,7 +156,7 @@ def test_heavy_tails_do_not_hide_twenty_decibels():
 
 def drawn(law, sample: int, num_devices: int) -> torch.Tensor:
     """Powers [R, K] as the check draws them: rounds enough for its number of gains."""
-    num_rounds = min(max(normalisation._GAINS // num_devices, normalisation._FEWEST), normalisation._MOST)
+    num_rounds = min(max(WHOLE // num_devices, normalisation._FEWEST), normalisation._MOST)
     h = law(num_devices * num_rounds, 1, GRID, round=0, generator=torch.Generator().manual_seed(sample))
     return h.abs().double().square().view(num_rounds, num_devices)
 
@@ -227,16 +237,16 @@ def test_laws_of_the_package_are_not_drawn(monkeypatch, fading):
         check(Multipath(paths=two_paths()))
 
 
-@pytest.mark.parametrize("make", MAKERS[:4], ids=["law", "paths", "replay", "process"])
+@pytest.mark.parametrize("make", MAKERS, ids=["law", "paths", "replay", "process", "multipath"])
 def test_what_is_meant_passes_and_changes_no_gain(make):
     law = make(100.0)
     check(Unnormalised(fading=law))
-    check(
-        Multipath(paths=law, frequency="flat") if make is two_paths else Unnormalised(fading=Unnormalised(fading=law))
-    ) if make is not two_paths else None
     plain = uplink_rounds(AnalogUplink(energy_budget=1.0, fading=law))
     meant = uplink_rounds(AnalogUplink(energy_budget=1.0, fading=Unnormalised(fading=law)))
     assert all(torch.equal(a, b) for a, b in zip(plain, meant, strict=True))
+    once, twice = Unnormalised(fading=law), Unnormalised(fading=Unnormalised(fading=law))
+    first, second = (model(3, 1, GRID, round=1, generator=torch.Generator().manual_seed(0)) for model in (once, twice))
+    assert torch.equal(first, second)
 
 
 def uplink_rounds(uplink: AnalogUplink) -> list[torch.Tensor]:
@@ -308,8 +318,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize(("name", "make"), [*itertools.product(LINKS, [rayleigh, two_paths, Process])])
-def test_every_link_of_a_run_is_judged_where_it_begins(name, make, monkeypatch):
-    monkeypatch.setattr(normalisation, "_GAINS", 512)
+def test_every_link_of_a_run_is_judged_where_it_begins(name, make):
     side = "downlink" if "downlink" in name else "uplink"
     scheme = Sign() if name == "votes" else Uncompressed()
     model = torch.nn.Linear(3, 2)
@@ -333,3 +342,36 @@ def test_rounds_drawn_for_monte_carlo_are_judged():
     with pytest.raises(ValueError, match=r"fading must have E\|h\|\^2 = 1"):
         draw_rounds(rayleigh(100.0), 3, GRID, num_rounds=2, streams=Streams(0), device="cpu")
     draw_rounds(rayleigh(), 3, GRID, num_rounds=2, streams=Streams(0), device="cpu")
+
+
+LOUD = """
+import torch
+def loud(num_devices, num_rx_antennas, grid, *, round, generator):
+    return 10 * torch.randn(num_devices, num_rx_antennas, 1, 1, dtype=torch.complex64, generator=generator)
+"""
+
+
+@pytest.mark.parametrize("way", ["options", "yaml"])
+def test_options_and_yaml_can_say_that_it_is_meant(way, tmp_path, monkeypatch):
+    (tmp_path / "laws_of_mine.py").write_text(LOUD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = {"uplink": component("AnalogUplink", "uplink")}
+    if way == "options":
+        line = "--uplink.energy_budget 1 --uplink.fading Unnormalised --uplink.fading.fading laws_of_mine.loud"
+        read_options(line.split(), spec, {})
+    else:
+        fading = {"class_path": "Unnormalised", "init_args": {"fading": "laws_of_mine.loud"}}
+        content = {"class_path": "AnalogUplink", "init_args": {"energy_budget": 1.0, "fading": fading}}
+        spec = {"uplink": component(content, "uplink")}
+    uplink = build(spec["uplink"], "uplink")
+    bridge_of(None, uplink=uplink)
+    with pytest.raises(ValueError, match=r"that of loud is .* \(\+[12]\d\.\d dB"):
+        bridge_of(None, uplink=AnalogUplink(energy_budget=1.0, fading=uplink.fading.fading))
+
+
+def test_a_tensorflow_function_is_the_users_however_it_is_named(monkeypatch):
+    fading = object.__new__(TensorFlowFading)  # without TensorFlow
+    object.__setattr__(fading, "function", "my_module.my_fading")
+    monkeypatch.setattr("laser_wireless.channels.fading.sample", lambda *args: pytest.fail("drawn"))
+    with pytest.raises(pytest.fail.Exception, match="drawn"):
+        check(fading)

@@ -22,7 +22,9 @@ from laser_wireless.channels.estimation_error import mean_square_error
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.hardware.impairments import Impairment
+from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import AlignedInversion, PowerControl, TimeVaryingPrecoding
 from laser_wireless.channels.receivers import Receiver, SingleAntenna
 from laser_wireless.channels.reception import UplinkState
@@ -38,6 +40,7 @@ _RUN, _WARM_UP = 20, 10  # rounds of a run where rounds depend on those before; 
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ChannelStudy:
     """A channel by itself, without a model to train: pictures and tables, simulation beside closed forms.
 
@@ -168,6 +171,8 @@ def study(settings: ChannelStudy, device: torch.device, progress: Callable[[list
         energy_spent_largest (over the budget), closed_form (which one there is).
     """
     rows: list[Row] = []
+    for case in cases(settings):
+        check_laws(settings.num_devices, uplink=case.uplink, device=device)
     work = [
         (case, block, snr_db)
         for case in cases(settings)

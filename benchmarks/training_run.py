@@ -19,7 +19,9 @@ from typing import Literal
 import torch
 from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
 from laser_wireless.benchmarks.tasks import Task
+from laser_wireless.benchmarks.tasks.contract import CheckedTask
 from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 from laser_wireless.training import UplinkBridge, averaged_model, load_checkpoint, save_checkpoint
 from torch import Tensor, nn
@@ -43,6 +45,7 @@ def torch_device(name: Place) -> torch.device:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TrainingRun:
     """What to train, over what.
 
@@ -134,7 +137,8 @@ class _Trainer:
 
     def __init__(self, run: TrainingRun, folder: Path, device: torch.device) -> None:
         self.run, self.folder, self.device = run, folder, device
-        self.model: nn.Module = run.task.model(run.seed).to(device)
+        self.task = CheckedTask(run.task)
+        self.model: nn.Module = self.task.model(run.seed).to(device)
         self.bridge = UplinkBridge(
             self.model,
             num_devices=run.num_devices,
@@ -143,8 +147,8 @@ class _Trainer:
             downlink=run.downlink,
             seed=run.seed,
         )
-        self.optimizer = run.task.optimizer(self.model, run.learning_rate)
-        self.average = averaged_model(self.model, decay=run.task.averaging) if run.task.averaging else None
+        self.optimizer = self.task.optimizer(self.model, run.learning_rate)
+        self.average = averaged_model(self.model, decay=self.task.averaging) if self.task.averaging else None
         self.streams = Streams(run.seed)
         self.amid_step = False
         self.rows: list[Row] = []
@@ -159,11 +163,11 @@ class _Trainer:
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""
         self.amid_step = True
-        batches = self.run.task.batches(self.round, self.run.num_devices, self.streams)
-        factor = self.run.task.learning_rate_factor(self.round, self.run.num_rounds)
+        batches = self.task.batches(self.round, self.run.num_devices, self.streams)
+        factor = self.task.learning_rate_factor(self.round, self.run.num_rounds)
         for group in self.optimizer.param_groups:
             group["lr"] = self.run.learning_rate * factor
-        losses = self.bridge.backward(self.run.task.loss, *(batch.to(self.device) for batch in batches))
+        losses = self.bridge.backward(self.task.loss, *(batch.to(self.device) for batch in batches))
         self._unread.append((losses.mean(), self.bridge.exchange()))
         self.optimizer.step()
         if self.average is not None:
@@ -186,7 +190,7 @@ class _Trainer:
         model = self.model if self.average is None else self.average
         training = model.training
         model.eval()
-        found = self.run.task.evaluate(model, split)
+        found = self.task.evaluate(model, split)
         model.train(training)
         if not all(torch.isfinite(torch.tensor(list(found.values())))):
             raise Diverged(f"the {split} metrics of round {self.round} are not finite: {found}")

@@ -14,6 +14,7 @@ _KINDS = (
     (r"\b(?:torch\.)?Tensor\b \| | \| (?:torch\.)?Tensor\b", ""),  # which no option can hold
     (r"(?:typing\.)?Literal\[([^\]]*)\]", r"\1"),
     (r"(?:collections\.abc\.)?Callable\[.*\]", "a function"),
+    (r"\bLargeScale\b", "a function"),
     (r"\b(?:list|Sequence)\[float\]|\btuple\[float, \.\.\.\]", "a list of numbers"),
     (r"\b(?:list|Sequence)\[int\]|\btuple\[int, \.\.\.\]", "a list of integers"),
     (r"\b(?:list|Sequence)\[str\]|\btuple\[str, \.\.\.\]", "a list of words"),

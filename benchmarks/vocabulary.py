@@ -25,6 +25,7 @@ _CHANNELS: dict[str, tuple[str, ...]] = {
         *_PATHS,
         "Trace",
         "TensorFlowFading",
+        "Unnormalised",
     ),
     "paths": _PATHS,
     "scene": ("Scene",),

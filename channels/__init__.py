@@ -32,7 +32,7 @@ from laser_wireless.channels.energy import (
     snr_from_energy,
     to_db,
 )
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, Rayleigh, Rician, draw_rounds
+from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, Rayleigh, Rician, Unnormalised, draw_rounds
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.hardware.amplifier import Clipping, Rapp, Saleh
 from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser
@@ -201,6 +201,7 @@ __all__ = [
     "UMiPathLoss",
     "UniformAllocation",
     "UniformSpread",
+    "Unnormalised",
     "Uplink",
     "UplinkState",
     "Weibull",

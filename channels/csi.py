@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
@@ -77,6 +78,7 @@ class NoCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class NoisyCsi:
     """An estimate of given quality.
 
@@ -87,11 +89,9 @@ class NoisyCsi:
     """
 
     nmse: float
-    model: str = "additive"
+    model: Literal["additive", "mmse"] = "additive"
 
     def __post_init__(self) -> None:
-        if self.model not in ("additive", "mmse"):
-            raise ValueError(f'model must be "additive" or "mmse", got {self.model!r}')
         if not 0 <= self.nmse < math.inf:
             raise ValueError(f"nmse must be finite and >= 0 (linear, not dB), got {self.nmse}")
         if self.model == "mmse" and self.nmse > 1:
@@ -108,6 +108,7 @@ class NoisyCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PilotCsi:
     """Estimates from orthogonal pilots that the devices send and pay for.
 
@@ -123,14 +124,12 @@ class PilotCsi:
     """
 
     energy_fraction: float = 0.1
-    estimator: str = "mmse"
+    estimator: Literal["ls", "mmse"] = "mmse"
     uses_per_device: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.energy_fraction < 1:
             raise ValueError(f"energy_fraction must lie strictly between 0 and 1, got {self.energy_fraction}")
-        if self.estimator not in ("ls", "mmse"):
-            raise ValueError(f'estimator must be "ls" or "mmse", got {self.estimator!r}')
         if self.uses_per_device < 1:
             raise ValueError(f"uses_per_device must be >= 1, got {self.uses_per_device}")
 
@@ -151,6 +150,7 @@ class PilotCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DelayedCsi:
     """The gains of some rounds ago; in the first rounds, those of the first one.
 
@@ -189,6 +189,7 @@ class PhaseOnlyCsi:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class QuantisedCsi:
     """Amplitude and phase, each rounded to the middle of its cell and fed back in bits.
 

@@ -23,6 +23,7 @@ from laser_wireless.channels.downlink import (
 )
 from laser_wireless.channels.energy import Schedule, budget_of_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.streams import Streams
 from torch import Tensor
@@ -32,6 +33,7 @@ _LEAST_BITS = 2  # with one, the error of stochastic rounding may be twice the l
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DigitalBroadcast:
     """Quantised broadcast of the model's change, in as many bits as the worst device can decode.
 
@@ -60,9 +62,9 @@ class DigitalBroadcast:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.energy_budget, self.noise_variance, self.fading, self.bandwidth_hz)
-        if not isinstance(self.bits, int) or not _LEAST_BITS <= self.bits <= 16:
-            raise ValueError(f"bits must be an integer in 2 .. 16 (per parameter), got {self.bits!r}")
+        check_options(self.energy_budget, self.noise_variance, self.bandwidth_hz)
+        if not _LEAST_BITS <= self.bits <= 16:
+            raise ValueError(f"bits must be an integer in 2 .. 16 (per parameter), got {self.bits}")
         if not 0 < self.symbols_per_parameter < math.inf:
             raise ValueError(f"symbols_per_parameter must be finite and > 0, got {self.symbols_per_parameter}")
 

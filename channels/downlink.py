@@ -18,6 +18,7 @@ import torch
 from laser_wireless.channels.energy import Allocation, LeastNoiseAllocation, Schedule, budget_of_round, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
 from laser_wireless.channels.norms import is_finite, spendable
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid, Segments, root, segments_of
 from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.superposition import LocalAir
@@ -160,6 +161,7 @@ class NoiselessBroadcast:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class AnalogBroadcast:
     """Uncoded broadcast of the model: theta_k = theta + n_k / (a_b h_k), noise N(0, sigma^2 / (a_b^2 |h_k|^2)).
 
@@ -187,11 +189,9 @@ class AnalogBroadcast:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.energy_budget, self.noise_variance, self.fading, self.bandwidth_hz)
+        check_options(self.energy_budget, self.noise_variance, self.bandwidth_hz)
         if not 0 <= self.threshold < math.inf:
             raise ValueError(f"threshold must be finite and >= 0 (a value of |h|^2), got {self.threshold}")
-        if not callable(self.allocation):
-            raise TypeError(f"allocation must be callable, got {self.allocation!r}")
 
     def broadcast(
         self,
@@ -274,21 +274,11 @@ def gain_powers(
     return h.abs().double().square().flatten().expand(num_devices), after
 
 
-def check_options(
-    energy_budget: float | Schedule,
-    noise_variance: float,
-    fading: Fading | FadingProcess,
-    bandwidth_hz: float | None,
-) -> None:
+def check_options(energy_budget: float | Schedule, noise_variance: float, bandwidth_hz: float | None) -> None:
     """Refuse what no broadcast can work with."""
-    if not callable(energy_budget):
-        if torch.as_tensor(energy_budget).ndim:
-            raise ValueError(f"energy_budget must be one number, the base station's, got {energy_budget}")
-        check_budget(energy_budget)
+    check_budget(energy_budget)
     if not 0 <= noise_variance < math.inf:
         raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {noise_variance}")
-    if not callable(fading) and not isinstance(fading, FadingProcess):
-        raise TypeError(f"fading must be callable or a FadingProcess, got {fading!r}")
     if bandwidth_hz is not None and not 0 < bandwidth_hz < math.inf:
         raise ValueError(f"bandwidth_hz must be finite and > 0, got {bandwidth_hz}")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
@@ -56,6 +57,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LinearEnergy:
     """Budget that moves linearly between P/3 and 5P/3, with mean P over the run (Makkuva et al., power laws).
 
@@ -82,6 +84,7 @@ class LinearEnergy:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class StepEnergy:
     """Staircase from P/3 to 5P/3 in equal steps of equal length, with mean P over the run.
 
@@ -195,6 +198,7 @@ class LeastNoiseAllocation:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class UniformAllocation:
     """Weights that ignore the message: the same energy for each block, or for each symbol.
 

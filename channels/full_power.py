@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from laser_wireless.channels.estimation_error import count_devices, delivered_share, least_error_scale, wide
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.segments import root
 from laser_wireless.channels.superposition import Air
@@ -21,6 +22,7 @@ ScaleRule = Literal["least_error", "unit_sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FullPower:
     """Every device spends its whole energy on every block.
 
@@ -54,6 +56,7 @@ class FullPower:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class OpenLoop:
     """Fractional path-loss compensation, the open loop of 3GPP TS 38.213, section 7.1: P = min(Pmax, P0 + alpha PL) in dB.
 

@@ -20,6 +20,7 @@ from laser_wireless.channels.estimation_error import (
     wide,
 )
 from laser_wireless.channels.full_power import undo_phase
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, Transceiver
 from laser_wireless.channels.segments import root
 from laser_wireless.channels.superposition import Air
@@ -105,6 +106,7 @@ def _level(most: Tensor, powers: Tensor, noise_energy: Tensor, air: Air) -> tupl
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RegularisedInversion:
     """Invert the channel softly: b_k = alpha_b conj(h_k) / (|h_k|^2 + regulariser), and the scale of least error.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
@@ -47,6 +48,7 @@ class EveryDevice:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RandomDropout:
     """Each device misses a round with some probability, independently over devices and rounds.
 
@@ -69,6 +71,7 @@ class RandomDropout:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Stragglers:
     """Devices are ready after a random time and miss the round if that is later than the deadline.
 

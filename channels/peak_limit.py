@@ -10,12 +10,14 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
 from laser_wireless.channels.segments import Segments, root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PeakLimited:
     """Keep a rule's peaks below a limit, without clipping and without breaking alignment.
 
@@ -36,8 +38,6 @@ class PeakLimited:
     def __post_init__(self) -> None:
         if not 0 < self.peak_power < math.inf:
             raise ValueError(f"peak_power must be finite and > 0 (energy of a real symbol), got {self.peak_power}")
-        if not callable(self.power_control):
-            raise TypeError(f"power_control must be callable, got {self.power_control!r}")
 
     def __call__(
         self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from laser_wireless.channels.estimation_error import wide
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Segments, root
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
@@ -75,6 +76,7 @@ class PowerControl(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TruncatedInversion:
     """Invert the channel where |h|^2 >= threshold, stay silent in a deeper fade.
 
@@ -102,6 +104,7 @@ class TruncatedInversion:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TimeVaryingPrecoding:
     """Precoding of COTAF: like `TruncatedInversion`, but the common amplitude comes from the norms and the threshold alone.
 

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import torch
 from laser_wireless.channels.estimation_error import delivered_share, wide
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Transceiver
 from laser_wireless.channels.segments import root
 from laser_wireless.channels.superposition import Air
@@ -104,6 +105,7 @@ class SingleAntenna:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class MaximumRatio:
     """A beam from the gains alone, scaled by the power control: w = g v.
 
@@ -176,6 +178,7 @@ class ZeroForcing:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Lmmse:
     """The w of least error in the mean of all K devices: w = (sum_k p_k a_k a_k^H + sigma^2 I)^-1 sum_k p_k a_k / K.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import torch
 from laser_wireless.channels.energy import Schedule, budget_of_round, check_budget
-from laser_wireless.channels.fading import Fading, FadingProcess
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.streams import Streams
 from torch import Tensor
@@ -15,7 +14,16 @@ from torch import Tensor
 Budget: TypeAlias = float | list[float] | Tensor | Schedule
 """Energy per device and round: one number, one for each device, a tensor, or a function of the round."""
 
-LinkGain: TypeAlias = list[float] | Tensor | Callable[..., Tensor]
+
+class LargeScale(Protocol):
+    """Draws the large-scale power gains of a run; a plain function will do."""
+
+    def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
+        """Return float64 [num_devices], linear power gains >= 0; the generator comes freshly seeded for the run."""
+        ...
+
+
+LinkGain: TypeAlias = list[float] | Tensor | LargeScale
 """Large-scale power gains [K], or a function (num_devices, *, generator) that draws them once for a run."""
 
 
@@ -23,7 +31,6 @@ def check_options(
     *,
     energy_budget: Budget,
     noise_variance: float | Tensor,
-    fading: Fading | FadingProcess,
     bandwidth_hz: float | None,
     link_gain: LinkGain | None,
 ) -> None:
@@ -31,7 +38,6 @@ def check_options(
 
     Raises:
         ValueError: a budget, noise variance, bandwidth or large-scale gain out of range.
-        TypeError: a fading model that is no function.
     """
     check_budget(energy_budget)
     variance = torch.as_tensor(noise_variance).detach()
@@ -39,8 +45,6 @@ def check_options(
         raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {noise_variance}")
     if bandwidth_hz is not None and not 0 < bandwidth_hz < float("inf"):
         raise ValueError(f"bandwidth_hz must be finite and > 0, got {bandwidth_hz}")
-    if not (callable(fading) or isinstance(fading, FadingProcess)):
-        raise TypeError(f"fading must be callable, got {fading!r}")
     if link_gain is not None and not callable(link_gain):
         gain = torch.as_tensor(link_gain, dtype=torch.float64).detach()
         if gain.ndim != 1 or not bool(((gain >= 0) & gain.isfinite()).all() and (gain > 0).any()):

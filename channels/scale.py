@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
@@ -63,6 +64,7 @@ class OracleScale:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PreviousScale:
     """Last round's values, broadcast by the receiver after it: causal.
 

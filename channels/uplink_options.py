@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from laser_wireless.channels import round_input
 from laser_wireless.channels.fading import NoFading
+from laser_wireless.channels.parameters import check_fields
 from laser_wireless.channels.receivers import SingleAntenna
 from torch import Tensor
 
@@ -20,19 +21,16 @@ def check_options(uplink: AnalogUplink) -> None:
 
     Raises:
         ValueError: a value out of range, or two options that exclude each other.
-        TypeError: something that is no function where a function is asked for.
+        TypeError: a value of another kind than its annotation says, or a component without its protocol's methods.
     """
+    check_fields(uplink)
     round_input.check_options(
         energy_budget=uplink.energy_budget,
         noise_variance=uplink.noise_variance,
-        fading=uplink.fading,
         bandwidth_hz=uplink.bandwidth_hz,
         link_gain=uplink.link_gain,
     )
-    if uplink.baseband not in ("complex", "real"):
-        raise ValueError(f'baseband must be "complex" or "real", got {uplink.baseband!r}')
     _check_coherence(uplink)
-    _check_functions(uplink)
     _check_antennas(uplink)
     if uplink.ofdm is not None and uplink.bandwidth_hz is not None:
         raise ValueError("bandwidth_hz follows from ofdm (subcarriers times their spacing); leave it out")
@@ -50,39 +48,20 @@ def check_options(uplink: AnalogUplink) -> None:
 
 
 def _check_coherence(uplink: AnalogUplink) -> None:
-    whole = isinstance(uplink.coherence, int) and uplink.coherence >= 1
-    if not whole and uplink.coherence not in ("round", "block", "symbol"):
-        raise ValueError(
-            f'coherence must be "round", "block", "symbol" or a number of real symbols >= 1, got {uplink.coherence!r}'
-        )
-    if whole and uplink.baseband == "complex" and int(uplink.coherence) % 2:
+    if not isinstance(uplink.coherence, int):
+        return
+    if uplink.coherence < 1:
+        raise ValueError(f"coherence must be a number of real symbols >= 1, or a word, got {uplink.coherence}")
+    if uplink.baseband == "complex" and uplink.coherence % 2:
         raise ValueError(
             f"coherence must be an even number of real symbols on a complex baseband, got {uplink.coherence}; "
             'a channel use carries two, or set baseband="real"'
         )
 
 
-def _check_functions(uplink: AnalogUplink) -> None:
-    for name in ("power_control", "allocation"):
-        value = getattr(uplink, name)
-        if not callable(value):
-            raise TypeError(f"{name} must be callable, got {value!r}")
-    for name in ("participation", "channel"):
-        value = getattr(uplink, name)
-        if value is not None and not callable(value):
-            raise TypeError(f"{name} must be callable, or None, got {value!r}")
-    for name in ("csi", "receiver_csi", "impairments", "front_end"):
-        value = getattr(uplink, name)
-        stages = value if isinstance(value, list | tuple) else [value]
-        single = name in ("csi", "receiver_csi")
-        if not (single or isinstance(value, list | tuple)) or not all(callable(stage) for stage in stages):
-            kind = "a model of knowledge or a list of them" if single else "a list of stages"
-            raise TypeError(f"{name} must be {kind}, each a function, got {value!r}")
-
-
 def _check_antennas(uplink: AnalogUplink) -> None:
-    if not isinstance(uplink.num_rx_antennas, int) or uplink.num_rx_antennas < 1:
-        raise ValueError(f"num_rx_antennas must be an integer >= 1, got {uplink.num_rx_antennas!r}")
+    if uplink.num_rx_antennas < 1:
+        raise ValueError(f"num_rx_antennas must be an integer >= 1, got {uplink.num_rx_antennas}")
     if uplink.num_rx_antennas > 1 and isinstance(uplink.receiver, SingleAntenna):
         raise ValueError(
             f"num_rx_antennas = {uplink.num_rx_antennas} needs a receiver that combines them: "

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
@@ -22,6 +23,7 @@ _KAISER_PEAK = 427.56411572180474  # I_0(8)
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Ofdm:
     """Numerology of an OFDM uplink.
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
+from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, portion, shared_generator
 from torch import Tensor
 
@@ -27,6 +28,7 @@ class CountSketchState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CountSketch:
     """Send sketches of R rows, w = max(1, floor(kappa d_b / R)) buckets each: S = sum_b R w_b real symbols per round.
 
@@ -64,10 +66,8 @@ class CountSketch:
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)
-        if not isinstance(self.rows, int) or self.rows < 1:
-            raise ValueError(f"rows must be an integer >= 1, got {self.rows!r}")
-        if self.read not in ("mean", "median"):
-            raise ValueError(f'read must be "mean" or "median", got {self.read!r}')
+        if self.rows < 1:
+            raise ValueError(f"rows must be an integer >= 1, got {self.rows}")
 
     def widths(self, shapes: tuple[tuple[int, ...], ...]) -> list[int]:
         """Buckets w of one row, for each parameter."""

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
+from laser_wireless.compression.parameters import checked
 from torch import Tensor
 
 _SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
@@ -30,6 +31,7 @@ class LowRankState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LowRank:
     """LASER with one of two transmission rules.
 
@@ -60,10 +62,8 @@ class LowRank:
     momentum: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int) or self.rank < 1:
-            raise ValueError(f"rank must be an integer >= 1, got {self.rank!r}")
-        if self.rule not in ("alternating", "both"):
-            raise ValueError(f'rule must be "alternating" or "both", got {self.rule!r}')
+        if self.rank < 1:
+            raise ValueError(f"rank must be an integer >= 1, got {self.rank}")
 
     def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
         """(m, n, r) of a parameter that is compressed, None for one that is sent raw."""

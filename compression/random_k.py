@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
+from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, draw_subset, portion, shared_generator
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class RandomKState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RandomK:
     """Send k = max(1, floor(kappa d_b)) of the d_b entries of each parameter: S = sum_b k_b real symbols per round.
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
+from laser_wireless.compression.parameters import checked
 from torch import Tensor
 
 
@@ -23,6 +24,7 @@ class SignState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Sign:
     """Send signs: S = d real symbols per round, one bit each in a digital message.
 
@@ -49,8 +51,6 @@ class Sign:
     error_feedback: bool = False
 
     def __post_init__(self) -> None:
-        if self.rule not in ("vote", "mean"):
-            raise ValueError(f'rule must be "vote" or "mean", got {self.rule!r}')
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         if self.error_feedback and (self.rule == "vote" or self.momentum):

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
+from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, draw_subset, portion, shared_generator
 from torch import Tensor
 
@@ -25,6 +26,7 @@ class TopKState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TopK:
     """Send k = max(1, floor(kappa d_b)) entries of each parameter, and the indices of the next round's.
 

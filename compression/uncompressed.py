@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
+from laser_wireless.compression.parameters import checked
 from torch import Tensor
 
 
@@ -22,6 +23,7 @@ class UncompressedState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Uncompressed:
     """Send every entry of every gradient: S = d real symbols per round, unbiased.
 

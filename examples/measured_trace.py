@@ -20,7 +20,8 @@ paths, _, _ = street.advance(12, 1, times, round=0, generator=torch.Generator().
 with tempfile.TemporaryDirectory() as folder:
     file = str(Path(folder) / "campaign.npz")
     np.savez(file, h=1e-4 * paths.sum(2)[:, 0].numpy())  # [device, time], 80 dB of path loss
-    trace = Trace(file=file, axes="device time", sample_rate_hz=200.0, round_interval_s=0.02)
+    places = list(range(NUM_DEVICES))  # of the 12 in the file
+    trace = Trace(file=file, axes="device time", sample_rate_hz=200.0, round_interval_s=0.02, devices=places)
 
 uplink = AnalogUplink(energy_budget=1000.0, fading=trace, power_control=TruncatedInversion(threshold=0.1))
 messages = torch.randn(NUM_DEVICES, NUM_SYMBOLS, generator=torch.Generator().manual_seed(0))

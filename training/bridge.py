@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
 from laser_wireless.channels.downlink import Downlink, DownlinkLedger, NoiselessBroadcast
+from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.ledger import Faults
+from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
@@ -60,7 +62,12 @@ class UplinkBridge:
         seed: int = 0,
         downlink: Downlink | None = None,
     ) -> None:
-        if not isinstance(num_devices, int) or num_devices < 1:
+        check_value("model", model, nn.Module)
+        check_value("num_devices", num_devices, int)
+        check_value("compressor", compressor, Compressor)
+        check_value("uplink", uplink, Uplink)
+        check_value("downlink", downlink, Downlink | None)
+        if num_devices < 1:
             raise ValueError(f"num_devices must be an integer >= 1, got {num_devices!r}")
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not named:
@@ -77,6 +84,7 @@ class UplinkBridge:
         self._shapes = tuple(tuple(p.shape) for p in self._parameters)
         self._dtype = torch.float64 if all(p.dtype == torch.float64 for p in self._parameters) else torch.float32
         self._device = places.pop()
+        check_laws(num_devices, uplink=uplink, downlink=downlink, device=self._device)
         d = sum(p.numel() for p in self._parameters)
         self.memory = torch.zeros(num_devices, d, dtype=self._dtype, device=self._device)
         self._per_device = split_parameters(self.memory, self._shapes)  # views [K, *shape]

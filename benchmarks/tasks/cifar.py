@@ -13,6 +13,7 @@ from laser_wireless.benchmarks.tasks.resnet import ResNet18
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
@@ -31,6 +32,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Cifar:
     """Classify CIFAR-10 or CIFAR-100 with a ResNet-18 of 11,173,962 or 11,220,132 parameters; SGD with momentum 0.9.
 

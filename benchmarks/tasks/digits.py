@@ -13,6 +13,7 @@ import torch
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
@@ -37,6 +38,7 @@ def _parts() -> dict[str, tuple[Tensor, Tensor]]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Digits:
     """Classify handwritten digits (scikit-learn's 8 x 8 images); SGD with momentum 0.9, as the paper's image tasks.
 

@@ -11,6 +11,7 @@ from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classi
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
@@ -19,6 +20,7 @@ _FORM = Form(image="image", label="label", classes=10, shape=(1, 28, 28), mean=(
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Mnist:
     """Classify MNIST with one linear layer of 7,850 parameters; SGD with momentum 0.9 at a constant rate, as in the paper.
 

@@ -18,6 +18,7 @@ import torch
 from laser_wireless.benchmarks.tasks.gpt import GPT
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
@@ -43,6 +44,7 @@ def _parts() -> dict[_Part, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class StdlibText:
     """Model the Python standard library's source text with a small GPT on bytes; AdamW, as the paper's language task.
 

@@ -15,6 +15,7 @@ from laser_wireless.benchmarks.tasks.hub import Source, read_split
 from laser_wireless.benchmarks.tasks.task import Split
 from laser_wireless.benchmarks.tasks.tokens import Tokens, default_cache, encoded, tokenizer_files
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
@@ -23,6 +24,7 @@ _EVALUATED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class WikiText:
     """Model WikiText-103 with GPT-2 small (123,980,544 parameters) on GPT-2's byte pairs; AdamW on one cycle, as published.
 
@@ -71,8 +73,6 @@ class WikiText:
             raise ValueError(f"vocabulary must be at most 65536, since tokens are kept in two bytes, got {self.vocabulary}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.sharding not in ("none", "contiguous"):
-            raise ValueError(f"sharding must be none or contiguous, got {self.sharding!r}")
 
     def model(self, seed: int) -> nn.Module:
         """Return the transformer."""

@@ -17,6 +17,7 @@ from laser_wireless.channels.digital.round_start import RoundStart, start_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.norms import is_finite
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.reception import UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_options
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -51,6 +52,7 @@ class VoteReception(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FskMajorityVote:
     """Non-coherent over-the-air vote on the sign of every entry.
 
@@ -87,7 +89,6 @@ class FskMajorityVote:
         check_options(
             energy_budget=self.energy_budget,
             noise_variance=self.noise_variance,
-            fading=self.fading,
             bandwidth_hz=self.bandwidth_hz,
             link_gain=self.link_gain,
         )
@@ -95,8 +96,6 @@ class FskMajorityVote:
             raise ValueError(
                 f"abstain_below must be finite and >= 0 (a share of the root mean square), got {self.abstain_below}"
             )
-        if self.coherence not in ("round", "symbol"):
-            raise ValueError(f'coherence must be "round" or "symbol", got {self.coherence!r}')
 
     @torch.no_grad()
     def aggregate(

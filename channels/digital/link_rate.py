@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
@@ -84,6 +85,7 @@ def packet_error_probability(snr: Tensor, bits: Tensor, num_channel_uses: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Capacity:
     """An ideal code: everything up to n log2(1 + snr / gap) bits arrives, nothing above it.
 
@@ -107,6 +109,7 @@ class Capacity:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FiniteBlocklength:
     """The best code of n channel uses, by the normal approximation; one packet per device and round.
 

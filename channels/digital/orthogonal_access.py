@@ -17,6 +17,7 @@ from laser_wireless.channels.digital.round_start import RoundStart, start_round
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.norms import is_finite
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.reception import UplinkState
 from laser_wireless.channels.round_input import Budget, LinkGain, check_options
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -54,6 +55,7 @@ class DigitalReception(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class DigitalUplink:
     """Digital orthogonal access: quantise, code, send, and average what was decoded.
 
@@ -101,25 +103,15 @@ class DigitalUplink:
         check_options(
             energy_budget=self.energy_budget,
             noise_variance=self.noise_variance,
-            fading=self.fading,
             bandwidth_hz=self.bandwidth_hz,
             link_gain=self.link_gain,
         )
-        if not isinstance(self.num_rx_antennas, int) or self.num_rx_antennas < 1:
-            raise ValueError(f"num_rx_antennas must be an integer >= 1, got {self.num_rx_antennas!r}")
-        if self.num_channel_uses is not None and not (isinstance(self.num_channel_uses, int) and self.num_channel_uses > 0):
-            raise ValueError(f"num_channel_uses must be an integer >= 1 or None, got {self.num_channel_uses!r}")
+        if self.num_rx_antennas < 1:
+            raise ValueError(f"num_rx_antennas must be an integer >= 1, got {self.num_rx_antennas}")
+        if self.num_channel_uses is not None and self.num_channel_uses < 1:
+            raise ValueError(f"num_channel_uses must be an integer >= 1 or None, got {self.num_channel_uses}")
         if self.fixed_rate is not None and not 0 < self.fixed_rate < float("inf"):
             raise ValueError(f"fixed_rate must be finite and > 0 bits per complex channel use, got {self.fixed_rate}")
-        if self.mean_over not in ("received", "all"):
-            raise ValueError(f'mean_over must be "received" or "all", got {self.mean_over!r}')
-        if self.access not in ("tdma", "ofdma"):
-            raise ValueError(f'access must be "tdma" or "ofdma", got {self.access!r}')
-        if not callable(self.quantiser):
-            raise TypeError(f"quantiser must be callable, got {self.quantiser!r}")
-        for name in ("bits", "arrivals"):
-            if not callable(getattr(self.link, name, None)):
-                raise TypeError(f"link must have methods bits and arrivals, got {self.link!r}; try Capacity()")
 
     def aggregate(
         self,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 _EXPONENT_BITS = 8  # of a scale: magnitudes 2^-126 to 2^127, and 0
@@ -62,6 +63,7 @@ class _Block(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class StochasticQuantiser:
     """Unbiased: random rounding to 2^b levels between -c and c, c the largest magnitude of the block.
 
@@ -87,7 +89,7 @@ class StochasticQuantiser:
     max_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check(self.per, self.scale_bits, self.max_bits, least=self.least_bits)
+        _check(self.scale_bits, self.max_bits, least=self.least_bits)
 
     def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
@@ -121,6 +123,7 @@ class StochasticQuantiser:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SparseQuantiser:
     """Biased, never further from the message than zero is: for schemes with error feedback.
 
@@ -144,7 +147,7 @@ class SparseQuantiser:
     max_bits: int = 16
 
     def __post_init__(self) -> None:
-        _check(self.per, self.scale_bits, self.max_bits, least=1)
+        _check(self.scale_bits, self.max_bits, least=1)
 
     def __call__(self, symbols: Tensor, layout: tuple[int, ...], bits: Tensor, *, generator: torch.Generator) -> Quantised:
         """Quantise each device's message; see `Quantiser`."""
@@ -301,12 +304,10 @@ def _by_blocks(
     )
 
 
-def _check(per: str, scale_bits: int, max_bits: int, *, least: int) -> None:
-    if per not in ("block", "message"):
-        raise ValueError(f'per must be "block" or "message", got {per!r}')
-    if not (isinstance(scale_bits, int) and _EXPONENT_BITS <= scale_bits <= 32):
-        raise ValueError(f"scale_bits must be an integer from {_EXPONENT_BITS} to 32, got {scale_bits!r}")
-    if not (isinstance(least, int) and isinstance(max_bits, int) and 1 <= least <= max_bits <= 24):
+def _check(scale_bits: int, max_bits: int, *, least: int) -> None:
+    if not _EXPONENT_BITS <= scale_bits <= 32:
+        raise ValueError(f"scale_bits must be an integer from {_EXPONENT_BITS} to 32, got {scale_bits}")
+    if not 1 <= least <= max_bits <= 24:
         raise ValueError(
-            f"bits of an entry must be integers with 1 <= least_bits <= max_bits <= 24, got {least!r} and {max_bits!r}"
+            f"bits of an entry must be integers with 1 <= least_bits <= max_bits <= 24, got {least} and {max_bits}"
         )

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_runtime import device_name, load_sionna
 from torch import Tensor
 
@@ -50,6 +51,7 @@ class Format(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LdpcLink:
     """QPSK to 256-QAM with the LDPC code of 3GPP TS 38.212, rates 1/5 to 0.85, decoded by belief propagation.
 
@@ -70,12 +72,12 @@ class LdpcLink:
     num_iterations: int = 20
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.block_uses, int) and 64 <= self.block_uses <= 1024):
-            raise ValueError(f"block_uses must be an integer from 64 to 1024 channel uses, got {self.block_uses!r}")
+        if not 64 <= self.block_uses <= 1024:
+            raise ValueError(f"block_uses must be an integer from 64 to 1024 channel uses, got {self.block_uses}")
         if not 0 <= self.gap_db < math.inf:
             raise ValueError(f"gap_db must be finite and >= 0 (SNR beyond capacity's, in dB), got {self.gap_db}")
-        if not (isinstance(self.num_iterations, int) and self.num_iterations >= 1):
-            raise ValueError(f"num_iterations must be an integer >= 1, got {self.num_iterations!r}")
+        if self.num_iterations < 1:
+            raise ValueError(f"num_iterations must be an integer >= 1, got {self.num_iterations}")
 
     def formats(self, num_channel_uses: int) -> tuple[int, list[Format]]:
         """Code blocks C of a device with so many channel uses, and the formats for them, slowest first."""

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Rapp:
     """Solid-state amplifier: A(r) = A_sat r / (1 + r^(2p))^(1 / (2p)), no phase distortion.
 
@@ -45,6 +47,7 @@ class Rapp:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Saleh:
     """Travelling-wave tube: A(r) = A_sat r / (1 + beta_a r^2), Phi(r) = alpha_p r^2 / (1 + beta_p r^2) rad.
 
@@ -81,6 +84,7 @@ class Saleh:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Clipping:
     """Envelope limiter: A(r) = A_sat min(r, 1), phase kept; against peaks, or the ideal amplifier.
 

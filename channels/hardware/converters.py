@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
-from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, check_scope, property_of_rows
+from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import root
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Quantiser:
     """Uniform mid-rise quantiser of I and of Q: 2^bits levels in [-full scale, full scale], clipped beyond.
 
@@ -35,8 +37,8 @@ class Quantiser:
     full_scale: float = 4.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 24:
-            raise ValueError(f"bits must be an integer from 1 to 24, got {self.bits!r}")
+        if not 1 <= self.bits <= 24:
+            raise ValueError(f"bits must be an integer from 1 to 24, got {self.bits}")
         if not 0 < self.full_scale < math.inf:
             raise ValueError(f"full_scale must be finite and > 0 (multiples of the rms of I or of Q), got {self.full_scale}")
 
@@ -54,6 +56,7 @@ class Quantiser:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class IqImbalance:
     """Branches of unequal gain and not quite 90 degrees apart: x' = (mu x + nu x*) / (|mu| + |nu|).
 
@@ -75,7 +78,6 @@ class IqImbalance:
     def __post_init__(self) -> None:
         check_property("amplitude_db", self.amplitude_db)
         check_property("phase_rad", self.phase_rad)
-        check_scope(self.scope)
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the samples with their image; see `Impairment`."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class BernoulliGaussianNoise:
     """Each sample is hit with some probability q, then by CN(0, 2 noise_variance / q).
 
@@ -47,6 +49,7 @@ class BernoulliGaussianNoise:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class MiddletonNoise:
     """Middleton's class A: m ~ Poisson(A) impulses overlap, variance (m / A + G) / (1 + G) times the mean.
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class OtherCells:
     """Devices of other cells: i = sum_m sqrt(2 p_m) h_m s_m with Gaussian symbols s_m over Rayleigh fading h_m.
 
@@ -43,6 +45,7 @@ class OtherCells:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class BarrageJammer:
     """A jammer that is white noise over the whole band, at a steady power.
 
@@ -65,6 +68,7 @@ class BarrageJammer:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PulsedJammer:
     """White noise in pulses: it saves its power for a share of the time and then is 1 / duty times as strong.
 
@@ -85,8 +89,8 @@ class PulsedJammer:
         _check_power(self.power)
         if not 0 < self.duty <= 1:
             raise ValueError(f"duty must be in (0, 1], got {self.duty}")
-        if not isinstance(self.pulse_samples, int) or self.pulse_samples < 1:
-            raise ValueError(f"pulse_samples must be an integer >= 1, got {self.pulse_samples!r}")
+        if self.pulse_samples < 1:
+            raise ValueError(f"pulse_samples must be an integer >= 1, got {self.pulse_samples}")
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the jammed samples; see `Impairment`."""
@@ -101,6 +105,7 @@ class PulsedJammer:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ToneJammer:
     """A carrier without modulation: sqrt(2 power) e^{j (2 pi f t + theta)}, across chunks, theta uniform on each antenna.
 

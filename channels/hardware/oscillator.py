@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
-from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, check_scope, property_of_rows
+from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
@@ -23,6 +24,7 @@ def rotate(x: Tensor, phase: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PhaseError:
     """A constant phase error of each device: what imperfect synchronisation leaves.
 
@@ -38,7 +40,6 @@ class PhaseError:
 
     def __post_init__(self) -> None:
         check_property("rad", self.rad)
-        check_scope(self.scope)
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the turned samples; see `Impairment`."""
@@ -47,6 +48,7 @@ class PhaseError:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CarrierFrequencyOffset:
     """A carrier that is off by f: x'(t) = e^{j 2 pi f t} x(t), t from the start of the round, across chunks.
 
@@ -62,7 +64,6 @@ class CarrierFrequencyOffset:
 
     def __post_init__(self) -> None:
         check_property("hz", self.hz)
-        check_scope(self.scope)
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the turning samples; see `Impairment`."""
@@ -72,6 +73,7 @@ class CarrierFrequencyOffset:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PhaseNoise:
     """Wiener phase noise of a free-running oscillator: independent increments N(0, 2 pi linewidth / sample rate).
 

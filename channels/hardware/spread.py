@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 Scope = Literal["run", "round"]
@@ -27,6 +28,7 @@ class Spread(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class NormalSpread:
     """N(mean, std^2), in the unit of the property; std >= 0."""
 
@@ -46,6 +48,7 @@ class NormalSpread:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class UniformSpread:
     """Uniform on [low, high), in the unit of the property."""
 
@@ -63,25 +66,12 @@ class UniformSpread:
 
 
 def check_property(name: str, value: float | tuple[float, ...] | list[float] | Spread) -> None:
-    """Raise an error unless value is a finite number, one for each device, or a law.
-
-    Raises:
-        ValueError: a number that is not finite, or no number at all.
-        TypeError: anything else that is not callable.
-    """
-    if isinstance(value, bool) or not (isinstance(value, (int, float, tuple, list)) or callable(value)):
-        raise TypeError(f"{name} must be a number, one for each device, or a law such as NormalSpread, got {value!r}")
+    """Raise a ValueError for a property that is not finite, or a list that holds none."""
     if callable(value):
         return
     numbers = value if isinstance(value, (tuple, list)) else (value,)
     if not numbers or not all(math.isfinite(number) for number in numbers):
         raise ValueError(f"{name} must be finite, one number or one for each device, got {value!r}")
-
-
-def check_scope(scope: str) -> None:
-    """Raise a ValueError unless draws hold for a run or a round."""
-    if scope not in ("run", "round"):
-        raise ValueError(f'scope must be "run" (one draw for each device) or "round" (one in each round), got {scope!r}')
 
 
 def property_of_rows(

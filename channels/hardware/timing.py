@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
-from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, check_scope, property_of_rows
+from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
+from laser_wireless.channels.parameters import checked
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TimingOffset:
     """Delay of each device in samples, whole or fractional; negative is early.
 
@@ -34,7 +36,6 @@ class TimingOffset:
 
     def __post_init__(self) -> None:
         check_property("samples", self.samples)
-        check_scope(self.scope)
 
     def __call__(self, x: Tensor, radio: Radio, *, generators: Generators) -> Tensor:
         """Return the shifted samples; see `Impairment`."""

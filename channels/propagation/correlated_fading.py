@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
@@ -20,6 +21,7 @@ _BLOCK = 64  # slots of the autoregression in one matrix product
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class GaussMarkov:
     """Gauss-Markov fading: h[t+1] = rho h[t] + sqrt(1 - rho^2) w[t], w ~ CN(0, 1), over slots and over rounds.
 
@@ -100,6 +102,7 @@ class GaussMarkov:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Jakes:
     """Sum of sinusoids with the autocorrelation J0 at every lag, however long the run.
 

@@ -12,12 +12,14 @@ from functools import lru_cache
 
 import torch
 from laser_wireless.channels.fading import FadingProcess
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CorrelatedLaw:
     """Gains of the given law at every time, correlated as a process makes them.
 
@@ -34,10 +36,6 @@ class CorrelatedLaw:
     process: FadingProcess
 
     def __post_init__(self) -> None:
-        if as_alpha_mu(self.law) is None:
-            raise TypeError(f"law must be AlphaMu, Nakagami or Weibull, got {self.law!r}")
-        if not isinstance(self.process, FadingProcess):
-            raise TypeError(f"process must be a FadingProcess such as GaussMarkov or Jakes, got {self.process!r}")
         if getattr(self.process, "k_factor", 0):
             raise ValueError(f"process must have k_factor = 0, the law replaces its envelope, got {self.process!r}")
 

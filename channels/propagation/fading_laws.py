@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import torch
 from laser_wireless.channels.fading import Rayleigh
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class AlphaMu:
     """Independent |h|^2 = G^(2/alpha) Gamma(mu) / Gamma(mu + 2/alpha) with G ~ Gamma(mu, 1); uniform phase.
 
@@ -59,6 +61,7 @@ class AlphaMu:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Nakagami:
     """Nakagami-m fading: |h|^2 ~ Gamma(m, 1/m), with a uniform phase; `AlphaMu` with alpha = 2, mu = m.
 
@@ -80,6 +83,7 @@ class Nakagami:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Weibull:
     """Weibull fading: P(|h| > r) = exp(-(r/r0)^shape), with a uniform phase; `AlphaMu` with alpha = shape, mu = 1.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.path_loss import LogDistance, PathLoss
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class Placement(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Annulus:
     """Devices dropped uniformly over the area of a ring, or of a sector of it that looks along the x axis.
 
@@ -61,6 +63,7 @@ class Annulus:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Distances:
     """Devices at given distances, in directions spread evenly around the base station.
 
@@ -83,6 +86,7 @@ class Distances:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Positions:
     """Devices at given places.
 
@@ -103,6 +107,7 @@ class Positions:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class LogNormalShadowing:
     """g_k = 10^(X_k / 10) with independent X_k ~ N(0, sigma_db^2) dB: shadowing without a geometry.
 
@@ -116,7 +121,6 @@ class LogNormalShadowing:
 
     def __post_init__(self) -> None:
         _check_spread("sigma_db", self.sigma_db)
-        _check_normalise(self.normalise)
 
     def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
         """Return float64 [num_devices], linear power gains."""
@@ -139,6 +143,7 @@ class Links(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class CellGain:
     """Power gains of devices in a cell: placement, path loss, log-normal shadowing.
 
@@ -160,16 +165,11 @@ class CellGain:
     normalise: Literal["mean", "absolute"] = "mean"
 
     def __post_init__(self) -> None:
-        if not callable(self.path_loss):
-            raise TypeError(f"path_loss must be callable, got {self.path_loss!r}")
-        if not callable(getattr(self.placement, "positions", None)):
-            raise TypeError(f"placement must have a method positions, got {self.placement!r}")
         if self.shadowing_db is not None:
             _check_spread("shadowing_db", self.shadowing_db)
         _check_spread("decorrelation_m", self.decorrelation_m)
         if not math.isfinite(self.antenna_gain_db):
             raise ValueError(f"antenna_gain_db must be finite, got {self.antenna_gain_db}")
-        _check_normalise(self.normalise)
 
     def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
         """Return float64 [num_devices], linear power gains."""
@@ -264,8 +264,3 @@ def _check_length(name: str, found: int, num_devices: int) -> None:
 def _check_spread(name: str, value: float) -> None:
     if not 0 <= value < math.inf:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
-
-
-def _check_normalise(normalise: str) -> None:
-    if normalise not in ("mean", "absolute"):
-        raise ValueError(f'normalise must be "mean" or "absolute", got {normalise!r}')

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.paths import Paths, PathsProcess, draw_paths, frequency_response
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
@@ -58,6 +59,7 @@ def block_frequencies(grid: Grid, device: torch.device | str) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Multipath:
     """Fading over a grid from a model of paths, with memory or without; both a `FadingProcess` and a `Fading`.
 
@@ -72,12 +74,6 @@ class Multipath:
 
     paths: Paths | PathsProcess
     frequency: Literal["flat", "selective"] = "selective"
-
-    def __post_init__(self) -> None:
-        if not (callable(self.paths) or isinstance(self.paths, PathsProcess)):
-            raise TypeError(f"paths must be callable or have a method `advance`, got {self.paths!r}")
-        if self.frequency not in ("flat", "selective"):
-            raise ValueError(f'frequency must be "flat" or "selective", got {self.frequency!r}')
 
     def __call__(
         self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
@@ -111,7 +107,14 @@ class Multipath:
 
 
 def as_fading(model: Any) -> Any:
-    """A model of paths as a fading over a grid: known by its third argument, `times`. Anything else stays as it is."""
+    """A model of paths as a fading over a grid: known by its third argument, `times`. Anything else stays as it is.
+
+    What `Unnormalised` says of a law is no part of it.
+    """
+    from laser_wireless.channels.fading import Unnormalised  # which is made of what stands here
+
+    if isinstance(model, Unnormalised):
+        return as_fading(model.fading)
     method = model.advance if isinstance(model, PathsProcess) else model
     if isinstance(model, Multipath) or not callable(method):
         return model

@@ -21,8 +21,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation import ray_tracer
-from laser_wireless.channels.propagation.sionna_conventions import check_choices, check_positive
+from laser_wireless.channels.propagation.sionna_conventions import check_positive
 from torch import Tensor
 
 _SPEED_OF_LIGHT = 299_792_458.0
@@ -30,6 +31,7 @@ _BASE_STATIONS = {"munich": [8.5, 21.0, 27.0], "simple_street_canyon": [-33.0, 0
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Scene:
     """What is traced.
 
@@ -66,7 +68,6 @@ class Scene:
 
     def __post_init__(self) -> None:
         check_positive(carrier_hz=self.carrier_hz)
-        check_choices(self, bs_pattern=("iso", "dipole", "tr38901"))
         if self.base_station is None and self.name not in _BASE_STATIONS:
             raise ValueError(f"base_station must be given for scene {self.name!r}: [x, y, z] in metres")
         for name, places in (("base_station", [self.base_station or [0, 0, 0]]), ("positions", self.positions or [])):
@@ -178,6 +179,7 @@ def _load(file: str, modified: int) -> TracedPaths:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RayTraced:
     """Paths of a traced scene; positions and, unless phases are redrawn, everything else are the same in each round.
 
@@ -203,12 +205,6 @@ class RayTraced:
     speed_m_s: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choices(
-            self,
-            normalise=("device", "mean", "none"),
-            phase=("path", "device", "fixed"),
-            delays=("excess", "absolute"),
-        )
         if not 0 <= self.speed_m_s < math.inf:
             raise ValueError(f"speed_m_s must be finite and >= 0, got {self.speed_m_s}")
 

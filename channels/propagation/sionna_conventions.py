@@ -108,17 +108,8 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be finite and > 0, got {value}")
 
 
-def check_choices(parameters: object, **allowed: tuple[str, ...]) -> None:
-    """Refuse fields of `parameters` whose value is not one of those allowed."""
-    for name, choices in allowed.items():
-        value = getattr(parameters, name)
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def check_model(parameters: object) -> None:
-    """Refuse what the models of TR 38.901 share: precision, spec_version, time_step_s, speeds."""
-    check_choices(parameters, precision=("single", "double"), spec_version=("16.1", "19.2"))
+    """Refuse what the models of TR 38.901 share: time_step_s, speeds."""
     time_step_s, slowest, fastest = (getattr(parameters, name) for name in ("time_step_s", "min_speed_m_s", "max_speed_m_s"))
     if time_step_s is not None:
         check_positive(time_step_s=time_step_s)

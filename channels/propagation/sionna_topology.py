@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
-    check_choices,
     check_model,
     check_positive,
     draw_at,
@@ -47,6 +47,7 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SionnaCell:
     """One cell with a base station of N_r antennas and K single-antenna devices.
 
@@ -103,14 +104,6 @@ class SionnaCell:
     topology_seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_choices(
-            self,
-            scenario=tuple(LAYOUTS),
-            normalise=("device", "mean", "none"),
-            o2i=("low", "high"),
-            line_of_sight=("random", "always", "never"),
-            bs_pattern=("omni", "38.901"),
-        )
         check_model(self)
         if not 0.5e9 <= self.carrier_hz <= 100e9:
             raise ValueError(f"carrier_hz must be between 0.5e9 and 100e9, got {self.carrier_hz}")

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.delay_profiles import DelayProfile, exponential, from_decibels, from_table
 from torch import Tensor
 
@@ -28,6 +29,7 @@ def doppler_of_speed(*, speed_m_s: float, carrier_hz: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TappedDelayLine:
     """Paths of a power delay profile, Rayleigh fading each, with a line of sight where the profile has one.
 
@@ -81,8 +83,6 @@ class TappedDelayLine:
                 f"powers_db; got profile {self.profile!r}, delays_s {self.delays_s}"
             )
         if self.profile is not None:
-            if self.profile not in ("A", "B", "C", "D", "E", "exponential"):
-                raise ValueError(f'profile must be "A", "B", "C", "D", "E" or "exponential", got {self.profile!r}')
             if self.delay_spread_s is None or not 0 <= self.delay_spread_s < math.inf:
                 raise ValueError(
                     f"delay_spread_s must be finite and >= 0 seconds with profile {self.profile!r}, "

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -29,6 +30,7 @@ _NO_PARAMETERS: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TensorFlowFading:
     """Gains drawn by a TensorFlow function; a `Fading` like any other.
 
@@ -78,6 +80,7 @@ class TensorFlowFading:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class TensorFlowChannel:
     """A whole channel as a TensorFlow function, from what the devices send to what the antennas hear, before noise.
 
@@ -159,8 +162,6 @@ def name_of(function: str | Callable[..., Any]) -> str:
 
 
 def _check_function(owner: str, function: str | Callable[..., Any]) -> None:
-    if not callable(function) and not isinstance(function, str):
-        raise TypeError(f"function must be callable or the path of a function, got {function!r}")
     if find_spec("tensorflow") is None:
         raise ImportError(f"{owner} needs TensorFlow: pip install 'laser-wireless[tensorflow]'")
     _refuse_broken(_installed_version())

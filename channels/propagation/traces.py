@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import hertz_per_block, seconds_per_slot
 from laser_wireless.channels.propagation.trace_files import arrange, read_array, read_complex, split_axes
 from laser_wireless.channels.segments import Grid
@@ -24,6 +25,7 @@ _SLACK = 1e-6  # of a sample: rounding of times must not run past the last one
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Trace:
     """Gains replayed from a file.
 
@@ -46,8 +48,10 @@ class Trace:
         interpolation: "linear" in the complex gains, or "nearest" sample.
         normalize: scales to mean |h|^2 = 1 over the "file" (one factor) or for each "device" (their differences in path loss
             are lost); "none" leaves the gains alone, and the budget's SNR is no longer the mean received one.
-        devices: which of the file's devices are used, in this order, counted from 0; None for all.
-        shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
+        devices: which of the file's devices are used, in this order, counted from 0 (of a longer list, the first); None for
+            all, and then the uplink must have as many.
+        shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
+            None leaves it.
 
     Raises:
         ValueError: the file, its axes or its values do not fit; it is read at construction.
@@ -71,7 +75,6 @@ class Trace:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be finite and > 0, got {value}")
         self._check_axes()
-        _check_choices(self)
         _check_devices(self.file, self.devices, self._gains.shape[2])  # the first use of the gains reads the file
 
     def _check_axes(self) -> None:
@@ -189,6 +192,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class PathTrace:
     """Paths replayed from a file, one snapshot for each round, for instance from a ray tracer; a model of `Paths`.
 
@@ -205,8 +209,10 @@ class PathTrace:
         doppler_key: name of the Doppler shifts, hertz; None if nothing moves.
         at_end: past the last round: "error", "repeat" from the first, or "reflect", back and forth.
         normalize: scales to mean sum_p |a_p|^2 = 1 over the "file", for each "device", or not at all ("none").
-        devices: which of the file's devices are used, in this order, counted from 0; None for all.
-        shuffle_seed: puts these devices into a random order, the same in all rounds; None leaves it.
+        devices: which of the file's devices are used, in this order, counted from 0 (of a longer list, the first); None for
+            all, and then the uplink must have as many.
+        shuffle_seed: puts these devices into a random order, the same in all rounds, of which the uplink's are the first;
+            None leaves it.
 
     Raises:
         ValueError: the file, its axes or its values do not fit; it is read at construction.
@@ -224,7 +230,6 @@ class PathTrace:
     shuffle_seed: int | None = None
 
     def __post_init__(self) -> None:
-        _check_choices(self)
         a, tau, doppler = self._paths
         for name, array in (("tau", tau), ("doppler", doppler)):
             if any(size not in (1, wanted) for size, wanted in zip(array.shape, a.shape, strict=True)):
@@ -295,18 +300,6 @@ def _without_data(trace: Trace | PathTrace) -> dict[str, Any]:
     return {field.name: getattr(trace, field.name) for field in fields(trace)}
 
 
-def _check_choices(trace: Trace | PathTrace) -> None:
-    choices = {
-        "at_end": ("error", "repeat", "reflect"),
-        "normalize": ("file", "device", "none"),
-        "interpolation": ("linear", "nearest"),
-    }
-    for name, allowed in choices.items():
-        found = getattr(trace, name, allowed[0])
-        if found not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {found!r}")
-
-
 def _check_devices(file: str, devices: list[int] | None, available: int) -> None:
     if devices is None:
         return
@@ -315,7 +308,7 @@ def _check_devices(file: str, devices: list[int] | None, available: int) -> None
 
 
 def _choose_devices(trace: Trace | PathTrace, num_devices: int, available: int) -> np.ndarray:
-    """Indices [num_devices] into the file."""
+    """Indices [num_devices] into the file; which of several is said by `devices` or left to a seeded chance."""
     order = np.arange(available) if trace.devices is None else np.asarray(trace.devices)
     if len(order) < num_devices:
         raise ValueError(
@@ -323,6 +316,11 @@ def _choose_devices(trace: Trace | PathTrace, num_devices: int, available: int) 
         )
     if trace.shuffle_seed is not None:
         order = np.random.default_rng(trace.shuffle_seed).permutation(order)
+    elif trace.devices is None and available > num_devices:
+        raise ValueError(
+            f"{trace.file} holds {available} devices, {num_devices} were asked for: say in `devices` which {num_devices} of "
+            f"0 to {available - 1}, or let shuffle_seed choose them at random"
+        )
     return order[:num_devices]
 
 

@@ -135,7 +135,10 @@ def test_all_schemes_meet_the_same_gains_and_noise(tmp_path, monkeypatch):
     module.draw = fading
     uplink = {
         "class_path": "AnalogUplink",
-        "init_args": {"fading": "recorded_fading.draw", "power_control": "TruncatedInversion"},
+        "init_args": {
+            "fading": {"class_path": "Unnormalised", "init_args": {"fading": "recorded_fading.draw"}},  # not measured
+            "power_control": "TruncatedInversion",
+        },
     }
     content = PLAIN | {"uplink": uplink, "energy_budgets": [10], "learning_rates": [0.1], "seeds": [0]}
     run_sweep(sweep_from(content), tmp_path, device="cpu", jobs=1)

@@ -50,7 +50,7 @@ def test_a_users_fading_function_runs_from_the_working_directory(tmp_path, capsy
     (tmp_path / "own_fading_a.py").write_text(
         "import torch\n"
         "def my_fading(num_devices, num_rx_antennas, grid, *, round, generator):\n"
-        "    return 2 * torch.ones(num_devices, 1, 1, 1, dtype=torch.complex64)\n"
+        "    return torch.ones(num_devices, 1, 1, 1, dtype=torch.complex64)\n"
     )
     words = ["--uplink.energy_budget", "16", "--uplink.fading", "own_fading_a.my_fading"]
     assert main([*RUN, *words]) == 0

@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(small):
         ({"evaluation_windows": 0}, "all sizes must be >= 1"),
         ({"vocabulary": 70_000}, "vocabulary must be at most 65536"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
-        ({"sharding": "label"}, "sharding must be none or contiguous"),
+        ({"sharding": "label"}, 'sharding must be "none" or "contiguous"'),
     ):
         with pytest.raises(ValueError, match=message):
             small(**bad)

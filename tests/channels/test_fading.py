@@ -118,5 +118,5 @@ def test_users_fading_is_told_what_is_wrong_with_its_gains(value, error, message
 
 
 def test_fading_that_is_no_function_is_refused():
-    with pytest.raises(TypeError, match="fading must be callable"):
+    with pytest.raises(TypeError, match="fading must be a function"):
         AnalogUplink(energy_budget=1.0, fading="rayleigh")

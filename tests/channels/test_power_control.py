@@ -284,7 +284,7 @@ def test_impossible_parameters_are_refused(build, message):
 
 
 def test_peak_limit_of_no_rule_is_refused():
-    with pytest.raises(TypeError, match="power_control must be callable"):
+    with pytest.raises(TypeError, match="power_control must be a function"):
         PeakLimited(power_control="AlignedInversion")
 
 

@@ -334,7 +334,6 @@ def test_no_host_reads(scheme):
         ({"sparsity": 0.0}, "sparsity"),
         ({"sparsity": math.inf}, "sparsity"),
         ({"segment_size": 0}, "segment_size"),
-        ({"segment_size": 2.5}, "segment_size"),
         ({"iterations": 0}, "iterations"),
         ({"projection": "gauss"}, "projection"),
     ],

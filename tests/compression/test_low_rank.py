@@ -172,7 +172,7 @@ def test_energy_of_both_factors_follows_the_matrix():
 
 @pytest.mark.parametrize("rank", [0, -1, 1.5, "4", None])
 def test_impossible_rank_is_refused(rank):
-    with pytest.raises(ValueError, match="rank must be an integer >= 1"):
+    with pytest.raises(ValueError if isinstance(rank, int) else TypeError, match="rank must be an integer"):
         LowRank(rank=rank)
 
 

@@ -21,7 +21,7 @@ def enter(bridge, devices, *, poison=None, value=math.nan):
 
 @pytest.mark.parametrize("num_devices", [0, -1, 2.0, "3"])
 def test_impossible_number_of_devices_is_refused(num_devices):
-    with pytest.raises(ValueError, match="num_devices must be an integer >= 1"):
+    with pytest.raises(ValueError if isinstance(num_devices, int) else TypeError, match="num_devices must be an integer"):
         bridge_over(perceptron(), num_devices=num_devices)
 
 

@@ -163,7 +163,7 @@ def test_interruption_gives_the_parameters_back(downlink, error):
 
 
 def test_failing_broadcast_changes_nothing_and_can_be_repeated():
-    failing = [True]
+    failing = [False]
 
     def fading(num_devices, num_rx_antennas, grid, *, round, generator):
         if failing[0]:
@@ -173,6 +173,7 @@ def test_failing_broadcast_changes_nothing_and_can_be_repeated():
     bridge = bridge_over(perceptron(), downlink=AnalogBroadcast(energy_budget=1e3, fading=fading))
     train(bridge, range(1))
     before = weights(bridge.model)
+    failing[0] = True
     with pytest.raises(OSError, match="gone"):
         train(bridge, range(1, 2))
     failing[0] = False

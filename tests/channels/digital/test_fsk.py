@@ -203,7 +203,7 @@ def test_nothing_is_read_on_the_host(coherence):
         ({"energy_budget": 0.0}, ValueError, "energy_budget"),
         ({"noise_variance": -1.0}, ValueError, "noise_variance"),
         ({"noise_variance": math.nan}, ValueError, "noise_variance"),
-        ({"fading": 3}, TypeError, "fading must be callable"),
+        ({"fading": 3}, TypeError, "fading must be a function"),
         ({"bandwidth_hz": 0.0}, ValueError, "bandwidth_hz"),
         ({"link_gain": [1.0, -1.0]}, ValueError, "link_gain must hold one finite power gain"),
         ({"abstain_below": -0.1}, ValueError, "abstain_below"),

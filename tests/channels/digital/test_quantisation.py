@@ -253,7 +253,6 @@ def test_scales_outside_the_range_of_their_exponent():
     [
         ({"per": "device"}, 'per must be "block" or "message"'),
         ({"scale_bits": 7}, "scale_bits must be an integer from 8 to 32"),
-        ({"scale_bits": 16.0}, "scale_bits"),
         ({"max_bits": 25}, "max_bits <= 24"),
         ({"max_bits": 0}, "max_bits"),
     ],

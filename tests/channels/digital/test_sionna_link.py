@@ -197,7 +197,6 @@ def test_training_over_real_code_blocks():
     ("options", "message"),
     [
         ({"block_uses": 63}, "block_uses must be an integer from 64 to 1024"),
-        ({"block_uses": 100.0}, "block_uses"),
         ({"gap_db": -1.0}, "gap_db"),
         ({"gap_db": math.nan}, "gap_db"),
         ({"num_iterations": 0}, "num_iterations"),

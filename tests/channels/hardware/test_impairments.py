@@ -205,7 +205,7 @@ def test_stage_that_needs_time_says_so(stage):
         (math.nan, ValueError, "must be finite, one number or one for each device, got nan"),
         ((), ValueError, r"must be finite, one number or one for each device, got \(\)"),
         ((1.0, math.inf), ValueError, "must be finite"),
-        ("often", TypeError, "must be a number, one for each device, or a law such as NormalSpread, got 'often'"),
+        ("often", TypeError, "must be a number, a list of numbers or a function \\(shape, .*, got 'often'"),
         (True, TypeError, "must be a number"),
     ],
 )

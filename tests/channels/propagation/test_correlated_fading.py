@@ -293,8 +293,12 @@ def test_many_slots_are_no_loop():
         (lambda: Jakes(doppler_hz=1.0, round_interval_s=0.0), ValueError, "round_interval_s must be finite and > 0"),
         (lambda: Jakes(doppler_hz=1.0, round_interval_s=1.0, num_sinusoids=0), ValueError, "num_sinusoids must be >= 1"),
         (lambda: Jakes(doppler_hz=1.0, round_interval_s=1.0, k_factor=math.inf), ValueError, "k_factor must be finite"),
-        (lambda: CorrelatedLaw(law="nakagami", process=PROCESSES[0]), TypeError, "law must be AlphaMu, Nakagami"),
-        (lambda: CorrelatedLaw(law=Nakagami(), process=Rayleigh()), TypeError, "process must be a FadingProcess"),
+        (
+            lambda: CorrelatedLaw(law="nakagami", process=PROCESSES[0]),
+            TypeError,
+            "law must be an AlphaMu, a Nakagami or a Weibull",
+        ),
+        (lambda: CorrelatedLaw(law=Nakagami(), process=Rayleigh()), TypeError, "process must have a method advance"),
         (lambda: CorrelatedLaw(law=Nakagami(), process=PROCESSES[1]), ValueError, "process must have k_factor = 0"),
     ],
 )

@@ -204,7 +204,7 @@ def test_nothing_is_read_and_the_global_generator_stays(model, global_rng_untouc
         (UMiPathLoss, {"carrier_hz": 3.5}, "carrier_hz must lie in"),
         (UMiPathLoss, {"base_height_m": 1.0}, "base_height_m must be finite and in"),
         (UMiPathLoss, {"device_height_m": 1.0}, "device_height_m must be finite and in"),
-        (UMiPathLoss, {"line_of_sight": True}, "line_of_sight must be"),
+        (UMiPathLoss, {"line_of_sight": "yes"}, "line_of_sight must be"),
         (UMaPathLoss, {"device_height_m": 20.0}, "device_height_m must be finite and in"),
         (UMaPathLoss, {"base_height_m": math.nan}, "base_height_m must be finite"),
         (RMaPathLoss, {"carrier_hz": 60e9}, r"carrier_hz must lie in \[0\.5e9, 3e\+10\]"),

@@ -193,13 +193,13 @@ def test_number_of_devices_is_kept():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"scenario": "indoor"}, "scenario must be one of umi, uma, rma, inh, inf, got 'indoor'"),
+        ({"scenario": "indoor"}, 'scenario must be "umi", "uma", "rma", "inh" or "inf", got .indoor.'),
         ({"carrier_hz": 2.4}, "carrier_hz must be between"),
         ({"carrier_hz": math.nan}, "carrier_hz must be between"),
-        ({"normalise": "all"}, "normalise must be one of"),
-        ({"line_of_sight": "yes"}, "line_of_sight must be one of"),
-        ({"o2i": "middle"}, "o2i must be one of"),
-        ({"bs_pattern": "iso"}, "bs_pattern must be one of"),
+        ({"normalise": "all"}, 'normalise must be "'),
+        ({"line_of_sight": "yes"}, 'line_of_sight must be "'),
+        ({"o2i": "middle"}, 'o2i must be "'),
+        ({"bs_pattern": "iso"}, 'bs_pattern must be "'),
         ({"min_speed_m_s": -1.0}, "min_speed_m_s"),
         ({"min_distance_m": 200.0}, "0 <= min_distance_m < radius_m"),
         ({"radius_m": math.nan}, "0 <= min_distance_m < radius_m"),

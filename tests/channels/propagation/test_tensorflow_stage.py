@@ -328,7 +328,7 @@ def test_symbols_that_cannot_cross_are_refused(tf, x, error, message):
 
 
 def test_parameter_that_is_no_tensor_is_refused(tf):
-    with pytest.raises(TypeError, match="got float"):
+    with pytest.raises(TypeError, match=r"parameters\[0\] must be a tensor, got 1\.0"):
         send(lambda x, seed, gain: x, randn(2, 4), 1.0)
 
 
@@ -367,7 +367,7 @@ def test_version_that_aborts_is_refused_wherever_it_came_from(monkeypatch):
 @pytest.mark.parametrize("stage", [TensorFlowFading, TensorFlowChannel])
 def test_function_of_another_kind_is_refused(stage, monkeypatch):
     monkeypatch.setattr(tensorflow_stage, "find_spec", lambda name: name)
-    with pytest.raises(TypeError, match="function must be callable or the path of a function, got 3"):
+    with pytest.raises(TypeError, match="function must be a word or a function, got 3"):
         stage(function=3)
     for path in ("my_fading", "my_module.", ""):
         with pytest.raises(ValueError, match=r'path such as "my_module\.my_function"'):

@@ -250,7 +250,7 @@ def test_a_pickled_trace_carries_no_data(tmp_path):
     trace = Trace(file=saved(tmp_path, h=complex_array(500, 4)), axes="round device")
     packed = pickle.dumps(trace)
     assert len(packed) < 1000
-    assert torch.equal(draw(pickle.loads(packed), round=7), draw(trace, round=7))
+    assert torch.equal(draw(pickle.loads(packed), 4, round=7), draw(trace, 4, round=7))
     assert pickle.loads(packed) == trace
 
 
@@ -283,9 +283,9 @@ BAD = {
     "keys": (trace_of(key=["h", "h", "h"]), "key must be one name, or two"),
     "key parts": (trace_of(key=["h", "h"]), r"real and imaginary part must be real arrays of one shape, got h complex128"),
     "part axis": (trace_of(axes="time real_imag"), r"axis real_imag must have length 2 and hold real numbers, got 3 of"),
-    "at_end": (trace_of(at_end="loop"), "at_end must be one of error, repeat, reflect, got 'loop'"),
-    "normalize": (trace_of(normalize="antenna"), "normalize must be one of file, device, none"),
-    "interpolation": (trace_of(interpolation="cubic"), "interpolation must be one of linear, nearest"),
+    "at_end": (trace_of(at_end="loop"), 'at_end must be "error", "repeat" or "reflect", got .loop.'),
+    "normalize": (trace_of(normalize="antenna"), 'normalize must be "file", "device" or "none"'),
+    "interpolation": (trace_of(interpolation="cubic"), 'interpolation must be "linear" or "nearest"'),
     "rate": (trace_of(sample_rate_hz=float("nan")), "sample_rate_hz must be finite and > 0, got nan"),
     "rate alone": (trace_of(sample_rate_hz=1.0), "round_interval_s must be given with sample_rate_hz"),
     "rate of rounds": (trace_of(axes="round device", sample_rate_hz=1.0), "sample_rate_hz belongs to an axis named time"),
@@ -343,9 +343,9 @@ def test_too_much_asked_of_a_trace_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"h\.npz serves 3 devices, 4 were asked for"):
         draw(trace, 4)
     with pytest.raises(ValueError, match="holds 1 receive antennas, 2 were asked for; name an axis antenna"):
-        draw(trace, 2, 2)
+        draw(trace, 3, 2)
     with pytest.raises(ValueError, match=r"h\.npz ends: it holds 4 rounds, round 4 \(counted from 0\) was asked for"):
-        draw(trace, round=4)
+        draw(trace, 3, round=4)
     wide = Grid(num_slots=1, num_frequency_blocks=5, symbols_per_cell=1, block_hz=1e3)
     with pytest.raises(ValueError, match="holds 3 frequencies, the grid has 5 blocks; give frequency_step_hz"):
         draw(Trace(file=file, axes="round frequency"), 1, grid=wide)
@@ -353,7 +353,7 @@ def test_too_much_asked_of_a_trace_is_refused(tmp_path):
         draw(Trace(file=file, axes="round frequency", frequency_step_hz=500.0), 1, grid=wide)
     sampled = Trace(file=file, axes="time device", sample_rate_hz=1.0, round_interval_s=1.0)
     with pytest.raises(ValueError, match="give the grid its slot_s"):
-        draw(sampled, grid=Grid(num_slots=2, symbols_per_cell=1))
+        draw(sampled, 3, grid=Grid(num_slots=2, symbols_per_cell=1))
 
 
 def test_missing_h5py_names_the_remedy(tmp_path, monkeypatch):
@@ -369,3 +369,21 @@ def test_arrays_in_groups_are_named_by_their_path(tmp_path):
         file["run1/h"], file["run2/h"] = h, 2 * h
     trace = Trace(file=str(tmp_path / "h.h5"), axes="round device", key="run2/h", normalize="none")
     assert torch.equal(draw(trace).flatten(), torch.from_numpy(2 * h[0]))
+
+
+def test_a_trace_of_more_devices_says_which_are_meant(tmp_path):
+    """50 devices in the file, 16 at the uplink: which, must be said."""
+    file = saved(tmp_path, h=complex_array(4, 50))
+    np.savez(tmp_path / "paths.npz", a=complex_array(4, 50, 1, 3), tau=np.ones((4, 50, 3)))
+    paths = str(tmp_path / "paths.npz")
+    message = r"npz holds 50 devices, 16 were asked for: say in `devices` which 16 of 0 to 49, or let shuffle_seed choose"
+    uplink = AnalogUplink(energy_budget=1.0, fading=Trace(file=file, axes="round device"))
+    with pytest.raises(ValueError, match=message):
+        uplink.aggregate(torch.ones(16, 2), (2,), round=0, streams=Streams(0))
+    with pytest.raises(ValueError, match=message):
+        Multipath(paths=PathTrace(file=paths))(16, 1, ONE_SLOT, round=0, generator=seeded(0))
+    last = list(range(34, 50))
+    chosen = draw(Trace(file=file, axes="round device", devices=last), 16)
+    assert torch.equal(chosen, draw(Trace(file=file, axes="round device"), 50)[34:])
+    assert draw(Trace(file=file, axes="round device", shuffle_seed=3), 16).shape[0] == 16
+    assert Multipath(paths=PathTrace(file=paths, devices=last))(16, 1, ONE_SLOT, round=0, generator=seeded(0)).shape[0] == 16

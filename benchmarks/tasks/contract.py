@@ -1,0 +1,92 @@
+"""What a task's methods must return, checked where a run receives it; nothing is read from an accelerator."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+from laser_wireless.benchmarks.tasks.task import Split, Task
+from laser_wireless.channels import Streams
+from laser_wireless.channels.contracts import shown
+from torch import Tensor, is_tensor, nn
+from torch.optim import Optimizer
+
+
+class CheckedTask:
+    """A task that answers for what it returns: a value of another kind is refused with the name of the method."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.averaging = task.averaging
+        if not (_is_number(self.averaging) and 0 <= self.averaging < 1):
+            raise ValueError(f"{self._name}.averaging must be a number in [0, 1), got {self.averaging!r}")
+
+    @property
+    def _name(self) -> str:
+        return type(self._task).__name__
+
+    def model(self, seed: int) -> nn.Module:
+        """Return a fresh model; see `Task`."""
+        model = self._task.model(seed)
+        if not isinstance(model, nn.Module):
+            raise self._misfit("model(seed)", "a torch.nn.Module", model)
+        return model
+
+    def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
+        """Return the round's mini-batches; see `Task`."""
+        batches = self._task.batches(round, num_devices, streams)
+        wanted = f"a tuple of tensors [{num_devices}, batch, ...], one row for each device"
+        if not isinstance(batches, tuple | list) or not batches or not all(map(is_tensor, batches)):
+            raise self._misfit("batches(round, num_devices, streams)", wanted, batches)
+        if any(batch.ndim < 1 or len(batch) != num_devices for batch in batches):
+            shapes = ", ".join(str(list(batch.shape)) for batch in batches)
+            raise ValueError(f"{self._name}.batches(round, num_devices, streams) must return {wanted}, got {shapes}")
+        return tuple(batches)
+
+    def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
+        """Return the mean training loss of one device's batch; see `Task`."""
+        loss = self._task.loss(model, *batch)
+        if not is_tensor(loss) or loss.ndim or not loss.is_floating_point():
+            raise self._misfit("loss(model, *batch)", "a tensor of one real number, shape [], with a gradient", loss)
+        return loss
+
+    def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Return the metrics of a model on a part of the data; see `Task`."""
+        metrics = self._task.evaluate(model, split)
+        wanted = 'a dict of numbers with the key "loss"'
+        if not isinstance(metrics, dict) or "loss" not in metrics:
+            raise self._misfit("evaluate(model, split)", wanted, metrics)
+        for name, value in metrics.items():
+            if not isinstance(name, str) or not _is_number(value):
+                raise self._misfit("evaluate(model, split)", wanted, {name: value})
+        return metrics
+
+    def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
+        """Return the optimiser that steps with the decoded gradients; see `Task`."""
+        optimizer = self._task.optimizer(model, learning_rate)
+        if not isinstance(optimizer, Optimizer):
+            raise self._misfit("optimizer(model, learning_rate)", "a torch.optim.Optimizer", optimizer)
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if left_out := [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]:
+            shown = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+            raise ValueError(
+                f"{self._name}.optimizer(model, learning_rate) must hold all parameters of the model that require a "
+                f"gradient, {len(left_out)} are left out ({shown}); give it model.parameters(), or freeze those"
+            )
+        return optimizer
+
+    def learning_rate_factor(self, round: int, num_rounds: int) -> float:
+        """Return the factor on the learning rate in a round; see `Task`."""
+        factor = self._task.learning_rate_factor(round, num_rounds)
+        if not _is_number(factor) or not 0 <= factor < math.inf:
+            raise self._misfit("learning_rate_factor(round, num_rounds)", "a finite number >= 0", factor)
+        return factor
+
+    def _misfit(self, method: str, wanted: str, found: Any) -> TypeError:
+        what = f"a tensor {found.dtype} {list(found.shape)}" if is_tensor(found) else shown(found)
+        return TypeError(f"{self._name}.{method} must return {wanted}, got {what}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,0 +1,38 @@
+"""The fading laws of a run, checked once where it begins: E|h|^2 = 1, or `Unnormalised` says that it is meant otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from laser_wireless.channels.digital.fsk import FskMajorityVote
+from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
+from laser_wireless.channels.digital_downlink import DigitalBroadcast
+from laser_wireless.channels.downlink import AnalogBroadcast
+from laser_wireless.channels.fading import check_normalised
+from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.uplink import AnalogUplink
+
+_NUM_SYMBOLS = 64  # of the message for which gains are asked
+
+
+def check_laws(num_devices: int, *, uplink: Any, downlink: Any = None, device: torch.device | str) -> None:
+    """Measure the mean power of laws that the user brings; reads values on the host, and draws nothing of the run.
+
+    Args:
+        num_devices: K.
+        uplink: one of this package; another kind answers for its own gains.
+        downlink: likewise.
+        device: where the run computes.
+
+    Raises:
+        ValueError: a law whose E|h|^2 is not 1; see `channels.fading.check_normalised`.
+    """
+    one_cell = Grid(num_slots=1, symbols_per_cell=_NUM_SYMBOLS)
+    for name, link in (("uplink", uplink), ("downlink", downlink)):
+        if isinstance(link, AnalogUplink | DigitalUplink | FskMajorityVote | AnalogBroadcast | DigitalBroadcast):
+            grid = link.grid((_NUM_SYMBOLS,)) if isinstance(link, AnalogUplink) else one_cell
+            antennas = link.num_rx_antennas if isinstance(link, AnalogUplink | DigitalUplink) else 1
+            check_normalised(
+                link.fading, num_devices, grid, device=device, num_rx_antennas=antennas, name=f"fading of the {name}"
+            )

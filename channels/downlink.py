@@ -282,7 +282,7 @@ def check_options(
 ) -> None:
     """Refuse what no broadcast can work with."""
     if not callable(energy_budget):
-        if torch.as_tensor(energy_budget).ndim:
+        if torch.as_tensor(energy_budget, dtype=torch.float64).ndim:
             raise ValueError(f"energy_budget must be one number, the base station's, got {energy_budget}")
         check_budget(energy_budget)
     if not 0 <= noise_variance < math.inf:

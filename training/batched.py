@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
@@ -87,4 +86,4 @@ def batched_gradients(
             gradients, losses = vmap(differentiated, in_dims=in_dims, randomness="error")(wanted, others, *batches)
         except UserWarning as warning:
             raise RuntimeError(str(warning)) from warning
-    return [gradients[name] for name in wanted], torch.as_tensor(losses).detach()
+    return [gradients[name] for name in wanted], losses.detach()

@@ -71,7 +71,8 @@ class DeviceModels:
             )
             self._held, self._state, self.ledger = delivery.received, delivery.state, delivery.ledger
             if self.ledger is not None:
-                before = torch.full((), -1, device=self._held.device) if self._first_void is None else self._first_void
+                never = torch.full((), -1, dtype=torch.int64, device=self._held.device)
+                before = never if self._first_void is None else self._first_void
                 self._first_void = torch.where(self.ledger.nonfinite & (before < 0), round, before)
         self._round = round
         return self._held

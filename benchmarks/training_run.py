@@ -10,6 +10,7 @@ result.json      metrics of the last round, those at the least validation loss, 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -192,7 +193,7 @@ class _Trainer:
         model.eval()
         found = self.task.evaluate(model, split)
         model.train(training)
-        if not all(torch.isfinite(torch.tensor(list(found.values())))):
+        if not all(map(math.isfinite, found.values())):
             raise Diverged(f"the {split} metrics of round {self.round} are not finite: {found}")
         return dict(found)
 

@@ -28,7 +28,10 @@ class FullPower:
 
     With scale "least_error" the expected error given the gains is, for nu_k = ||u_k||^2 and a_k = h_k b_k,
 
-        sum_k nu_k / K^2 - (sum_k Re(a_k) nu_k / K)^2 / (sum_k |a_k|^2 nu_k + sigma^2 N)
+        sum_k nu_k / K^2 - max(0, sum_k Re(a_k) nu_k / K)^2 / (sum_k |a_k|^2 nu_k + sigma^2 N)
+
+    The scale is never negative: where the devices as a whole arrive upside down (phase = False, one antenna), the receiver
+    says zero, with the error of the first term, as it does not know which of the messages to turn.
 
     Without CSI at the transmitters (phase = False) and with a receiver of many antennas (`MaximumRatio`) this is the scheme
     of Amiri, Duman, Gunduz, Kulkarni, Poor, arXiv:2010.10030: the array hardens the channel.

@@ -40,7 +40,7 @@ def check_options(
         ValueError: a budget, noise variance, bandwidth or large-scale gain out of range.
     """
     check_budget(energy_budget)
-    variance = torch.as_tensor(noise_variance).detach()
+    variance = torch.as_tensor(noise_variance, dtype=torch.float64).detach()
     if not bool(((variance >= 0) & variance.isfinite()).all()):
         raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {noise_variance}")
     if bandwidth_hz is not None and not 0 < bandwidth_hz < float("inf"):
@@ -118,7 +118,7 @@ def large_scale(link_gain: LinkGain | None, num_devices: int, streams: Streams, 
         name = f"{getattr(link_gain, '__name__', None) or repr(link_gain)} "
         drawn = link_gain(num_devices, generator=streams.generator("topology", 0, device))
     else:
-        drawn = torch.as_tensor(link_gain, device=device)
+        drawn = torch.as_tensor(link_gain, dtype=torch.float64, device=device)
     if not isinstance(drawn, Tensor) or drawn.shape != (num_devices,) or drawn.is_complex():
         found = f"{drawn.dtype} {list(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
         raise ValueError(f"link_gain {name}must hold one real power gain for each of the {num_devices} devices, got {found}")

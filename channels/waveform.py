@@ -32,7 +32,7 @@ class Ofdm:
         subcarrier_spacing_hz: between neighbours; 1 / spacing is a symbol without its prefix.
         symbols_per_slot: OFDM symbols in a slot, over which gains hold still; 1 for a gain per OFDM symbol.
         subcarriers_per_block: over which gains hold still; 12 is a resource block, 1 a gain per subcarrier. Divides N.
-        cyclic_prefix_s: seconds.
+        cyclic_prefix_s: seconds, >= 0; without a prefix whatever arrives late falls into the next symbol.
         time_domain: send the waveform sample by sample, through taps that hold still over a slot; the impairments then act
             on its samples. Otherwise each subcarrier is multiplied with its gain, which is the same within the prefix.
         fft_size: samples of a symbol; if None the smallest power of two that leaves an eighth of the band free and gives the
@@ -155,8 +155,10 @@ class Ofdm:
 
         Args:
             samples: of whole OFDM symbols.
-            advance: samples by which the window starts before the end of the prefix; undone in the subcarriers' phase.
+            advance: samples by which the window starts before the end of the prefix, the whole prefix at most; undone in
+                the subcarriers' phase.
         """
+        advance = min(advance, self.prefix_samples)
         start = self.prefix_samples - advance
         window = samples[..., start : start + self.num_samples]
         window = window * self._shift(samples, -advance, self.num_samples - advance).conj()
@@ -179,7 +181,8 @@ class Ofdm:
         """Taps of the paths at the sample rate, the first at delay -filter_reach samples: the filter's precursors.
 
         Fractional delays are windowed sincs. The larger fft_size, the more samples they may have and the closer the response
-        within the occupied band is to the exact one; whole delays are exact. Amplitudes are those at the carrier.
+        within the occupied band is to the exact one; whole delays are exact. A prefix of fewer than six samples cannot hold
+        a filter: delays are then interpolated linearly, which has no precursors. Amplitudes are those at the carrier.
 
         Args:
             a: complex [..., K, N_r, P, T]; tau: real [..., K, P] or [..., K, N_r, P], seconds.
@@ -192,9 +195,12 @@ class Ofdm:
         last = math.ceil(longest * self.sample_rate_hz) + reach
         index = torch.arange(-reach, last + 1, device=tau.device, dtype=torch.float64)
         distance = index - tau.double().unsqueeze(-1) * self.sample_rate_hz
-        inside = (1 - (distance / reach).square()).clamp(min=0)
-        window = torch.special.i0(_KAISER_BETA * inside.sqrt()) / _KAISER_PEAK
-        kernel = torch.sinc(distance) * torch.where(inside > 0, window, 0)  # [..., (N_r,) P, L]
+        if reach > 1:
+            inside = (1 - (distance / reach).square()).clamp(min=0)
+            window = torch.special.i0(_KAISER_BETA * inside.sqrt()) / _KAISER_PEAK
+            kernel = torch.sinc(distance) * torch.where(inside > 0, window, 0)  # [..., (N_r,) P, L]
+        else:
+            kernel = (1 - distance.abs()).clamp(min=0)
         if kernel.ndim < a.ndim:
             kernel = kernel.unsqueeze(-3)
         return a.transpose(-1, -2) @ kernel.to(a.dtype)

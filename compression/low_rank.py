@@ -17,6 +17,7 @@ import torch
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
+from laser_wireless.compression.shared_draws import shared_generator
 from torch import Tensor
 
 _SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
@@ -78,7 +79,7 @@ class LowRank:
     ) -> LowRankState:
         """Return random orthonormal bases, drawn from `seed`."""
         shapes = check_shapes(shapes)
-        generator = torch.Generator().manual_seed(seed)  # on the CPU: one seed, one start on every device
+        generator = shared_generator(seed, 0)  # on the CPU: one seed, one start on every device
         rows, columns = [], []
         for matrix in filter(None, map(self.matrix_of, shapes)):
             m, n, r = matrix

@@ -15,7 +15,10 @@ _CHUNK = 1 << 16  # entries; a permutation that stays in the cache is several ti
 
 
 def shared_generator(seed: int, round: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator that every device and the receiver seed alike; no two of 2^32 consecutive rounds share a seed."""
+    """A generator that every device and the receiver seed alike; no two of 2^32 consecutive rounds share a seed.
+
+    The run's seed is mixed first: what a user draws after torch.manual_seed(seed) has nothing to do with these numbers.
+    """
     start = int(np.random.SeedSequence(seed).generate_state(1)[0])
     return torch.Generator(device).manual_seed((start + round) & 0xFFFFFFFF)  # torch's CPU generator keeps 32 bits
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
@@ -48,17 +47,17 @@ def batched_gradients(
     names: Sequence[str],
     loss: Callable[..., Tensor],
     batches: Sequence[Tensor],
-    copies: Sequence[Tensor] | None = None,
+    copies: Mapping[str, Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor]:
     """Gradients of loss(model, *batch) for each device's batch.
 
     Args:
         model: its parameters are shared by the devices, unless `copies` says otherwise.
-        names: of the parameters wanted.
+        names: of the parameters wanted, one at least.
         loss: loss(model, *batch) -> scalar.
         batches: tensors [K, ...], stacked over the devices.
-        copies: what the devices hold in place of the parameters `names`, [K, *shape] each, or [1, *shape] if all hold
-            the same.
+        copies: what the devices hold in place of parameters, by name, the wanted ones among them: [K, *shape] each, or
+            [1, *shape] if all hold the same.
 
     Returns:
         gradients: one tensor [K, *shape] per name. losses: [K].
@@ -66,23 +65,25 @@ def batched_gradients(
     Raises:
         RuntimeError: an operation of the model has no batching rule, or draws random numbers.
     """
-    shared = copies is None or len(copies[0]) == 1
+    shared = copies is None or len(copies[names[0]]) == 1
     if copies is None:
         parameters = dict(model.named_parameters())
-        values = [parameters[name].detach() for name in names]
+        values = {name: parameters[name].detach() for name in names}
     else:
-        values = [copy.squeeze(0) for copy in copies] if shared else list(copies)
-    wanted = {f"model.{name}": value for name, value in zip(names, values, strict=True)}
+        values = {name: copy.squeeze(0) if shared else copy for name, copy in copies.items()}
+    wanted = {f"model.{name}": values.pop(name) for name in names}
+    others = {f"model.{name}": value for name, value in values.items()}
     shell = _Loss(model, loss)
 
-    def of_one_device(values: dict[str, Tensor], *batch: Tensor) -> Any:
-        return functional_call(shell, values, batch)
+    def of_one_device(wanted: dict[str, Tensor], others: dict[str, Tensor], *batch: Tensor) -> Any:
+        return functional_call(shell, {**wanted, **others}, batch)
 
-    in_dims = (None if shared else 0, *([0] * len(batches)))
+    in_dims = (None if shared else 0, None if shared or not others else 0, *([0] * len(batches)))
     with warnings.catch_warnings():  # vmap itself only warns where it has no batching rule and is slow
         warnings.filterwarnings("error", message="There is a performance drop", category=UserWarning)
         try:
-            gradients, losses = vmap(grad_and_value(of_one_device), in_dims=in_dims, randomness="error")(wanted, *batches)
+            differentiated = grad_and_value(of_one_device)
+            gradients, losses = vmap(differentiated, in_dims=in_dims, randomness="error")(wanted, others, *batches)
         except UserWarning as warning:
             raise RuntimeError(str(warning)) from warning
-    return [gradients[name] for name in wanted], torch.as_tensor(losses).detach()
+    return [gradients[name] for name in wanted], losses.detach()

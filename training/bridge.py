@@ -7,6 +7,8 @@
     optimizer.step()
 
 Backward adds straight into row k of the memory [K, d]: p.grad is a view of it, so that no gradient is ever copied.
+Parameters that require gradients when the bridge is built are carried; they may be frozen and unfrozen later. See
+`training.carried` for what else may become of a model, and what is refused.
 Behind a noisy downlink the devices hold copies of the model with errors: within gradients_of(k) the model's parameters
 are device k's, outside they are the base station's; see `training.device_models`.
 """
@@ -26,8 +28,10 @@ from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
-from laser_wireless.training.checkpoint import form_of, to_device, to_plain
+from laser_wireless.training.carried import CarriedParameters
+from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
+from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
 from torch import Tensor, nn
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
@@ -37,8 +41,11 @@ class UplinkBridge:
     """Carries the gradients of K devices over an uplink into p.grad.
 
     Args:
-        model: any module; its parameters that require gradients are trained, all on one device. Parameters of less
-            than 32 bits are kept in float32 in the memory.
+        model: any module; its parameters that require gradients are carried, all on one device. Parameters of less
+            than 32 bits are kept in float32 in the memory. For gradual unfreezing build the bridge while everything that
+            will ever train requires gradients, then freeze with requires_grad_(False) and unfreeze at will: a frozen
+            parameter sends zeros (its symbols still count), its error memory stays, and its p.grad is None after exchange,
+            so that no optimiser moves it. Nothing else may be unfrozen, added, replaced or converted afterwards.
         num_devices: K >= 1.
         compressor: scheme; see `laser_wireless.compression`.
         uplink: channel; see `laser_wireless.channels`.
@@ -69,21 +76,12 @@ class UplinkBridge:
         check_value("downlink", downlink, Downlink | None)
         if num_devices < 1:
             raise ValueError(f"num_devices must be an integer >= 1, got {num_devices!r}")
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if not named:
-            raise ValueError("model has no parameter that requires a gradient; nothing can be sent")
-        places = {p.device for p in named.values()}
-        if len(places) > 1:
-            raise ValueError(f"all parameters must be on one device, got {sorted(map(str, places))}; use model.to(device)")
-        if complex_ones := [name for name, p in named.items() if p.is_complex()]:
-            raise TypeError(f"parameters must be real, got complex {complex_ones}")
         self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
         self.streams = Streams(seed)
         self.round = 0
-        self._names, self._parameters = list(named), list(named.values())
-        self._shapes = tuple(tuple(p.shape) for p in self._parameters)
-        self._dtype = torch.float64 if all(p.dtype == torch.float64 for p in self._parameters) else torch.float32
-        self._device = places.pop()
+        self._carried = CarriedParameters(model)
+        self._parameters, self._shapes = self._carried.parameters, self._carried.shapes
+        self._dtype, self._device = self._carried.dtype, self._carried.device
         check_laws(num_devices, uplink=uplink, downlink=downlink, device=self._device)
         d = sum(p.numel() for p in self._parameters)
         self.memory = torch.zeros(num_devices, d, dtype=self._dtype, device=self._device)
@@ -111,8 +109,10 @@ class UplinkBridge:
 
         Raises:
             ValueError: no such device.
-            RuntimeError: the device was entered before in this round.
+            RuntimeError: the device was entered before in this round, or the model has parameters that the bridge does not
+                carry; they are named, and nothing is lost: put it right and go on.
         """
+        self._carried.check()
         if self._copies is not None:
             self._copies.listen(self.round)
         self._enter(device_index)
@@ -160,16 +160,20 @@ class UplinkBridge:
                     f"batches must be stacked over the {self.num_devices} devices, [num_devices, ...], "
                     f"got {list(batch.shape)}"
                 )
+        self._carried.check()
         if self.batches_devices:
-            copies = None if self._copies is None else self._copies.stacked(self.round)
+            names, trainable = self._carried.names, self._carried.trainable
+            copies = None if self._copies is None else dict(zip(names, self._copies.stacked(self.round), strict=True))
+            wanted = [name for name, wanted in zip(names, trainable, strict=True) if wanted]
             try:
-                gradients, batched_losses = batched_gradients(self.model, self._names, loss, batches, copies)
+                gradients, batched_losses = batched_gradients(self.model, wanted, loss, batches, copies)
             except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
                 self._batchable = False
             else:
                 for device_index in range(self.num_devices):
                     self._enter(device_index)
-                for views, gradient in zip(self._per_device, gradients, strict=True):
+                trained = [views for views, wanted in zip(self._per_device, trainable, strict=True) if wanted]
+                for views, gradient in zip(trained, gradients, strict=True):
                     views.add_(gradient)
                 return batched_losses
         losses = []
@@ -192,14 +196,16 @@ class UplinkBridge:
 
     @torch.no_grad()
     def exchange(self) -> Ledger:
-        """Send all messages, and put what the receiver decoded into p.grad.
+        """Send all messages, and put what the receiver decoded into p.grad; None for a frozen parameter.
 
         No tensor value is read by the host. A device whose message is not finite makes the round void: p.grad is zero and
         the ledger's `check` (or `summary`, or `state_dict` here) raises.
 
         Raises:
-            RuntimeError: a device's gradient is missing or was interrupted.
+            RuntimeError: a device's gradient is missing or was interrupted, or the model has parameters that the bridge does
+                not carry.
         """
+        self._carried.check()
         if self._broken:
             raise RuntimeError(f"{self._broken}; its memory is not to be trusted, load a state_dict saved before")
         if missing := [k for k in range(self.num_devices) if k not in self._heard]:
@@ -207,16 +213,20 @@ class UplinkBridge:
                 f"round {self.round} lacks the gradients of devices {missing}: enter gradients_of(k) for each of the "
                 f"{self.num_devices} devices, without a backward pass for one that has nothing to add"
             )
-        message = self.compressor.encode(self.memory, self._state, round=self.round)
-        reception = self.uplink.aggregate(
-            message.symbols,
-            message.layout,
-            round=self.round,
-            streams=self.streams,
-            state=self._uplink_state,
-            share_as=message.share_as,
-        )
-        settle_(self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round)
+        with self._frozen_set_aside():
+            message = self.compressor.encode(self.memory, self._state, round=self.round)
+            reception = self.uplink.aggregate(
+                message.symbols,
+                message.layout,
+                round=self.round,
+                streams=self.streams,
+                state=self._uplink_state,
+                share_as=message.share_as,
+            )
+            self._broken = f"the exchange of round {self.round} was interrupted half-way"  # from here on memory changes
+            settle_(
+                self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round
+            )
         decoded, self._state = self.compressor.decode(
             reception.estimate,
             self._state,
@@ -225,11 +235,12 @@ class UplinkBridge:
             out=self._decoded,
         )
         for p, gradient in zip(self._parameters, decoded, strict=True):
-            p.grad = gradient.to(p.dtype)
+            p.grad = gradient.to(p.dtype) if p.requires_grad else None
         self._uplink_state = reception.state
         faults = reception.ledger.faults
         self._faults = faults if self._faults is None else self._faults.or_else(faults)
         self._heard.clear()
+        self._broken = None
         self.round += 1
         return reception.ledger
 
@@ -242,7 +253,9 @@ class UplinkBridge:
         self._faults = None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes: memory, compressor's state, round, common scale, devices' models. Tensors are views, not copies.
+        """All that changes: memory, compressor's state, round, common scale, devices' models; with a seal over every entry.
+
+        Tensors are views, not copies: to keep a state while training goes on, take copy.deepcopy of it.
 
         Raises:
             FloatingPointError: a round was void, so that no checkpoint of a broken run replaces a sound one.
@@ -254,55 +267,59 @@ class UplinkBridge:
             raise RuntimeError(
                 f"round {self.round} is half done ({found}); take the state after exchange() and before the next gradient"
             )
-        return {
+        state = {
             "round": self.round,
             "seed": self.streams.seed,
+            "parts": self._parts,
             "memory": self.memory,
             "compressor": to_plain(self._state),
             "uplink": None if self._uplink_state is None else self._uplink_state.to_plain(),
             "downlink": None if self._copies is None else self._copies.state_dict(),
         }
+        return sealed(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state_dict` left it.
+        """Take up a run where `state_dict` left it. Everything is checked first: a state that is refused changes nothing.
 
         Raises:
-            ValueError: the state is of another model, seed or number of devices.
+            ValueError: the state is of another model, seed, number of devices, compressor or uplink, or an entry of it is
+                not as it was written; the entry is named.
         """
-        missing = {"round", "seed", "memory", "compressor", "uplink"} - set(state)
-        if missing:
-            raise ValueError(f"state lacks {sorted(missing)}; was it written by UplinkBridge.state_dict()?")
-        if state["memory"].shape != self.memory.shape:
-            raise ValueError(
-                f"state must hold a memory of {list(self.memory.shape)} [num_devices, parameters], got "
-                f"{list(state['memory'].shape)}; build the bridge with the same model and num_devices"
-            )
-        if state["seed"] != self.streams.seed:
-            raise ValueError(
-                f"state is of seed {state['seed']}, this bridge has seed {self.streams.seed}; use the same seed"
-            )
-        if state["memory"].dtype != self.memory.dtype:
-            raise ValueError(f"state must hold a memory of {self.memory.dtype}, got {state['memory'].dtype}")
-        if form_of(state["compressor"]) != form_of(to_plain(self._state)):
-            raise ValueError(
-                f"state is of another model or compressor; build the bridge with the same model and {self.compressor}"
-            )
-        copies = state.get("downlink")
-        if (copies is None) != (self._copies is None):
-            raise ValueError(
-                f"state is of a run {'without' if copies is None else 'with'} errors on the downlink, this bridge is not; "
-                "build it with the same downlink"
-            )
-        if self._copies is not None and copies is not None:
-            self._copies.load_state_dict(copies, self._device)
+        check_saved(
+            state,
+            seed=self.streams.seed,
+            memory=self.memory,
+            compressor_state=self._state,
+            downlink=self._copies is not None,
+            parts=self._parts,
+        )
+        compressor, uplink = to_device(state["compressor"], self._device), to_device(state["uplink"], self._device)
+        kept = None if uplink is None else UplinkState.from_plain(uplink)
+        if self._copies is not None:
+            self._copies.load_state_dict(state["downlink"], self._device)
         self.round = state["round"]
         self.memory.copy_(state["memory"])
-        self._state = type(self._state)(**to_device(state["compressor"], self._device))
-        kept = state["uplink"]
-        self._uplink_state = None if kept is None else UplinkState.from_plain(to_device(kept, self._device))
-        self._faults = None
-        self._broken = None
+        self._state, self._uplink_state = type(self._state)(**compressor), kept
+        self._faults = self._broken = None
         self._heard.clear()
+
+    @contextmanager
+    def _frozen_set_aside(self) -> Iterator[None]:
+        """Within the context the memory of frozen parameters is zero; afterwards it is what it was, if any is kept."""
+        rows = self._carried.frozen(self._per_device)
+        kept = [row.clone() for row in rows]
+        for row in rows:
+            row.zero_()
+        try:
+            yield
+        finally:
+            if self.compressor.error_feedback or self.compressor.momentum:
+                for row, values in zip(rows, kept, strict=True):
+                    row.copy_(values)
+
+    @property
+    def _parts(self) -> dict[str, str]:
+        return parts_of_run(self.compressor, self.uplink, None if self._copies is None else self._copies.downlink)
 
     def _model_of(self, device_index: int) -> AbstractContextManager[None]:
         """Context in which the model's parameters are those that the device holds."""

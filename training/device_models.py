@@ -52,7 +52,7 @@ class DeviceModels:
         self._held: Tensor | None = None  # [K, d] or [1, d]
         self._round = -1  # whose model that is
         self._state: dict[str, Tensor] = {}
-        self._flags: list[tuple[int, Tensor]] = []
+        self._first_void: Tensor | None = None  # int64 [], of the broadcasts since the last check; -1 for none
 
     @torch.no_grad()
     def listen(self, round: int) -> Tensor:
@@ -71,7 +71,9 @@ class DeviceModels:
             )
             self._held, self._state, self.ledger = delivery.received, delivery.state, delivery.ledger
             if self.ledger is not None:
-                self._flags.append((round, self.ledger.nonfinite))
+                never = torch.full((), -1, dtype=torch.int64, device=self._held.device)
+                before = never if self._first_void is None else self._first_void
+                self._first_void = torch.where(self.ledger.nonfinite & (before < 0), round, before)
         self._round = round
         return self._held
 
@@ -97,31 +99,19 @@ class DeviceModels:
 
     def check(self) -> None:
         """Raise FloatingPointError if a broadcast since the last check was void; reads one flag."""
-        if self._flags and torch.stack([nonfinite for _, nonfinite in self._flags]).any():
-            for round, nonfinite in self._flags:
-                raise_if_void(nonfinite, round)
-        self._flags.clear()
+        if self._first_void is not None:
+            raise_if_void(self._first_void >= 0, int(self._first_void))
+        self._first_void = None
 
     def state_dict(self) -> dict[str, Any]:
         """The copies, the round that they are of, and the fading's state; tensors are not copied."""
         return {"held": self._held, "round": self._round, "fading": dict(self._state)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state_dict` left.
-
-        Raises:
-            ValueError: the copies are of another model, precision or number of devices.
-        """
-        held, d = state["held"], sum(self._layout)
-        if held is not None and (held.dtype != self._dtype or tuple(held.shape) not in ((1, d), (self._num_devices, d))):
-            raise ValueError(
-                f"state must hold devices' models of {self._dtype} [1, d] or [num_devices, d] = {[self._num_devices, d]}, "
-                f"got {held.dtype} {list(held.shape)}; build the bridge with the same model, downlink and num_devices"
-            )
-        self._held, self._round = to_device(held, device), state["round"]
-        self._state = to_device(state["fading"], device)
-        self.ledger = None
-        self._flags.clear()
+        """Take up what `state_dict` of the same model, downlink and number of devices left."""
+        held, fading = to_device(state["held"], device), to_device(state["fading"], device)
+        self._held, self._round, self._state = held, state["round"], fading
+        self.ledger = self._first_void = None
 
     def _values(self) -> Tensor:
         return torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self._parameters])

@@ -103,11 +103,13 @@ def _communication(settings: Communication) -> _Answer:
     rows = communication_table(model_shapes(settings.model), settings.schemes or published_schemes())
     if settings.model == "gpt2" and settings.schemes is None:
         published = published_megabytes()
-        rows = [{**row, "megabytes_published": published.get(row["scheme"].split(",")[0], "n/a")} for row in rows]
+        rows = [{**row, "megabytes_published": published.get(row["scheme"], "n/a")} for row in rows]
     remark = (
         "one device and round; symbols: mean of even and odd rounds, counted; claimed: the closed form\n"
         "megabytes: 10^6 bytes, 4 for a real number, 1/8 for a sign or a bit of an index; times_less: against raw gradients"
     )
+    if "megabytes_published" in rows[0]:
+        remark += "\nmegabytes_published: slides of Makkuva et al., LASER's for rank 4, both factors, or rank 8, one factor"
     shown = [{name: cell for name, cell in row.items() if name != "compressor"} for row in rows]
     return _Answer({"communication.csv": rows}, shown, remark)
 

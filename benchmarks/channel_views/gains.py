@@ -117,7 +117,7 @@ def _rows(h: Tensor, law: Envelope | None, reach: float) -> list[Row]:
 
 def _histogram(values: Tensor, quantity: str, edges: np.ndarray, theory: np.ndarray) -> list[Row]:
     """Density in each bin; theory is its mean over the bin."""
-    bins = torch.bucketize(values.double(), torch.as_tensor(edges), right=True) - 1
+    bins = torch.bucketize(values.double(), torch.from_numpy(edges), right=True) - 1
     rows = []
     for i, expected in enumerate(theory):
         width = float(edges[i + 1] - edges[i])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from laser_wireless.benchmarks.channel_views.draws import FadingModel
+from laser_wireless.benchmarks.theory.own_law import density_of, mean_power_squared, own_survival
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
 from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
 from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
@@ -47,7 +48,9 @@ class Envelope:
 
 
 def envelope(fading: FadingModel) -> Envelope | None:
-    """The law of |h|; of a sum of sinusoids its limit for many of them."""
+    """The law of |h|; of a sum of sinusoids its limit for many of them, of a law of one's own what it brings."""
+    if (own := own_survival(fading)) is not None:
+        return Envelope(density_of(own), own, mean_power_squared(own) - 1, None)
     fading = as_fading(fading)
     if isinstance(fading, CorrelatedLaw):
         return envelope(fading.law)

@@ -35,7 +35,8 @@ class Form(NamedTuple):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Return float32 like pixels uint8 [..., C, H, W]."""
-        mean, deviation = 255 * torch.tensor([self.mean, self.deviation], device=pixels.device)[..., None, None]
+        levels = torch.tensor([self.mean, self.deviation], dtype=torch.float32, device=pixels.device)
+        mean, deviation = 255 * levels[..., None, None]
         return pixels.float().sub_(mean).div_(deviation)
 
 

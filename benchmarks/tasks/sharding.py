@@ -101,7 +101,7 @@ def deal(
     generator = streams.generator("shards", 0)
     if sharding == "random":
         order = torch.randperm(len(labels), generator=generator)[: smallest * num_devices]
-        return Shards(order.view(num_devices, smallest), torch.full((num_devices,), smallest))
+        return Shards(order.view(num_devices, smallest), torch.full((num_devices,), smallest, dtype=torch.int64))
     if alpha is not None:
         return _padded(_dirichlet(labels, num_devices, alpha, generator))
     order = torch.randperm(len(labels), generator=generator)
@@ -129,7 +129,7 @@ def _dirichlet(labels: Tensor, num_devices: int, alpha: float, generator: torch.
 
 
 def _padded(shards: list[Tensor]) -> Shards:
-    sizes = torch.tensor([len(shard) for shard in shards])
+    sizes = torch.tensor([len(shard) for shard in shards], dtype=torch.int64)
     longest = int(sizes.max())
     rows = [torch.cat([shard, shard[:1].expand(longest - len(shard))]) for shard in shards]
     return Shards(torch.stack(rows), sizes)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeAlias
 
+import numpy as np
+from laser_wireless.benchmarks.theory.own_law import HasSurvival, inverse_of_least, own_survival
 from laser_wireless.channels import AlignedInversion, Fading, NoFading, PowerControl, Rician, TruncatedInversion
 from laser_wireless.channels.fading import FadingProcess
 from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
@@ -15,12 +18,16 @@ from scipy.integrate import quad
 from scipy.special import gammaincc, gammaincinv, gammaln
 from scipy.stats import binom, ncx2
 
+_Law: TypeAlias = NoFading | AlphaMu | Rician
+
 
 def survival(fading: Fading | FadingProcess) -> Callable[[float], float] | None:
-    """P(|h|^2 > x) of a known law, of any one round's gains; None of an unknown one.
+    """P(|h|^2 > x) of a known law, of any one round's gains, or of one that brings its own; None of an unknown one.
 
     `Jakes` counts as its limit of many sinusoids.
     """
+    if (own := own_survival(fading)) is not None:
+        return lambda x: float(own(np.array(x)))
     law = _law(fading)
     if isinstance(law, NoFading):
         return lambda x: float(x < 1)
@@ -35,8 +42,10 @@ def survival(fading: Fading | FadingProcess) -> Callable[[float], float] | None:
     return None
 
 
-def _law(fading: Fading | FadingProcess) -> NoFading | AlphaMu | Rician | None:
-    """The law of one gain."""
+def _law(fading: Fading | FadingProcess) -> _Law | None:
+    """The law of one gain, where the library knows it; None of one that brings its own survival function."""
+    if isinstance(fading, HasSurvival):
+        return None
     if isinstance(fading, CorrelatedLaw):
         return as_alpha_mu(fading.law)
     if isinstance(fading, GaussMarkov | Jakes):
@@ -73,25 +82,25 @@ def inversion_mse(fading: Fading | FadingProcess, power_control: PowerControl, n
     beyond, threshold = survival(fading), inversion_threshold(power_control)
     if beyond is None or threshold is None:
         return math.nan
-    active = beyond(threshold) if threshold else 1.0
+    law, active = _law(fading), beyond(threshold) if threshold else 1.0
     total = 0.0
     for m in range(num_devices + 1):
         weight = float(binom.pmf(m, num_devices, active))
         if weight and m:
-            total += weight * (_inverse_of_minimum(fading, threshold, m) / (snr * m**2) + 1 / m - 1 / num_devices)
+            total += weight * (_inverse_of_minimum(law, beyond, threshold, m) / (snr * m**2) + 1 / m - 1 / num_devices)
         elif weight:
             total += weight / num_devices
     return total
 
 
-def _inverse_of_minimum(fading: Fading | FadingProcess, threshold: float, m: int) -> float:
+def _inverse_of_minimum(law: _Law | None, beyond: Callable[[float], float], threshold: float, m: int) -> float:
     """E[1 / min of m] of |h|^2 given |h|^2 >= threshold; from E[1/X] = 1/t - integral over x > t of P(X > x) / x^2."""
-    law, beyond = _law(fading), survival(fading)
     if isinstance(law, NoFading):
         return 1.0
+    if threshold == 0 and law is None:
+        return inverse_of_least(beyond, m)
     if threshold == 0:
         return _inverse_of_least(law, m) if isinstance(law, AlphaMu) else math.inf  # Rice: a density > 0 at 0
-    assert beyond is not None  # the caller has asked
     active = beyond(threshold)
     pieces = [threshold, *(x for x in (0.25, 1.0, 4.0, 16.0) if x > threshold), math.inf]
     tail = sum(quad(lambda x: (beyond(x) / active) ** m / x**2, start, end, limit=200)[0] for start, end in pairwise(pieces))

@@ -63,7 +63,7 @@ _FORMS: dict[type, Callable[[Any, OneBlock, int, float], Influence]] = {
     Sign: lambda scheme, block, round, captured: (sign_vote if scheme.rule == "vote" else sign_mean)(block),
     RandomK: lambda scheme, block, round, captured: random_k(block, scheme.fraction, rescale=scheme.rescale),
     CountSketch: _count_sketch,
-    TopK: lambda scheme, block, round, captured: top_k(block, scheme.fraction, energy_share=0.5),
+    TopK: lambda scheme, block, round, captured: top_k(block, scheme.fraction),
     GaussianProjection: lambda scheme, block, round, captured: gaussian_projection(
         block,
         scheme.fraction,

@@ -35,7 +35,8 @@ def recovery_error(
     z = torch.from_numpy(nodes)
     energy = float((weight * x.square()).sum())
     variance = float((weight * x**4).sum()) / (3 * energy)  # of the Bernoulli-Gaussian with these moments
-    prior = Prior(torch.tensor(min(energy / variance, 1 - 1e-6), dtype=torch.float64), torch.tensor(variance))
+    rho = min(energy / variance, 1 - 1e-6)
+    prior = Prior(torch.tensor(rho, dtype=torch.float64), torch.tensor(variance, dtype=torch.float64))
     before, error = energy, energy
     for _ in range(iterations):
         effective = (1 / fraction - orthogonal) * before + noise_variance

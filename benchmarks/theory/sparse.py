@@ -19,23 +19,44 @@ def gaussian_top_share(share: float) -> float:
     return 2 * (t * NormalDist().pdf(t) + NormalDist().cdf(-t))
 
 
-def top_k(block: OneBlock, fraction: float, *, captured: float | None = None, energy_share: float = 1.0) -> Influence:
-    """Top-k values at places known to the receiver: compression 1 - captured, channel captured k/d of Z-SGD's.
+def top_k(block: OneBlock, fraction: float, *, captured: float | None = None) -> Influence:
+    """Top-k values at places that a leader announced over the same channel, bit by bit, with half of the energy.
+
+    An index of L bits arrives right with probability q = (1 - p)^L, p from `index_error`; a wrong one names any of the d
+    entries. An entry is thus named by Poisson(l) wrong indices, l = (1 - q) k / d, one of the k largest by its own as well
+    with probability q, and is sent as often, averaged. Compression is 1 - captured. What the channel adds is the noise on
+    the values, captured 2 k / d of Z-SGD's where all indices arrive, and the part of `captured` that wrong places lose: at
+    a low power all of top-k's gain over random-k.
+
+    An approximation for many entries whose places have nothing to do with their sizes; the gradient is the one that the
+    leader saw.
 
     Args:
         block: what is sent.
         fraction: k = max(1, floor(fraction d)).
         captured: share of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
-        energy_share: of the budget that goes to the values; 1/2 where the indices go over the same channel.
     """
     share = portion(fraction, block.d) / block.d
-    exact = captured is not None
     if captured is None:
         captured = gaussian_top_share(share)
     check_share("captured", captured)
-    assumes = f"{PARALLEL}; places arrive" if exact else f"{PARALLEL}; places arrive; many Gaussian entries"
-    channel = captured * share * block.norm_ratio * block.noise / energy_share
-    return Influence(1 - captured, channel, exact, assumes)
+    length = (block.d - 1).bit_length()
+    right = (1 - index_error(block, fraction)) ** length
+    rate = (1 - right) * share
+    named = -math.expm1(-rate)  # by a wrong index
+    kept = captured * (right + (1 - right) * named) + (1 - captured) * named
+    sent = captured * right + (1 - right) * share  # squared norm of the values, repeated ones counted each time
+    alone = _inverse_count(rate, 0)
+    noisy = share * (right * _inverse_count(rate, 1) + (1 - right) * alone) + (1 - share) * alone
+    noise = sent * noisy * block.norm_ratio * block.noise / (0.5 if length else 1.0)
+    assumes = f"{PARALLEL}; many Gaussian entries; wrong indices are random"
+    return Influence(1 - captured, captured - kept + noise, False, assumes)
+
+
+def _inverse_count(rate: float, more: int) -> float:
+    """E[1{m > 0} / m] for m = more + Poisson(rate), rate <= 1."""
+    terms = [math.exp(-rate) * rate**n / math.factorial(n) for n in range(30)]
+    return sum(term / (n + more) for n, term in enumerate(terms) if n + more)
 
 
 def index_error(block: OneBlock, fraction: float) -> float:

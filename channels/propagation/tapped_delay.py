@@ -183,7 +183,7 @@ class TappedDelayLine:
         turns = doppler.view(-1, 1, 1, 1) * elapsed * state["cosines"].unsqueeze(-1)
         waves = _unit(turns)  # [K, P, N, T]
         a = (_unit(state["phases"]).transpose(1, 2) @ waves).transpose(1, 2)
-        powers = torch.tensor(profile.powers, device=device) / self.num_sinusoids
+        powers = torch.tensor(profile.powers, dtype=torch.float32, device=device) / self.num_sinusoids
         a = a * powers.sqrt().unsqueeze(-1)
         if profile.line_of_sight == 0:
             return a

@@ -1,8 +1,10 @@
-"""Arrays of measured or simulated gains from .npz, .mat and HDF5 files, brought into a known order of axes.
+"""Arrays of measured or simulated gains from .npy, .npz, .csv, .mat and HDF5 files, brought into a known order of axes.
 
 The user names the axes of an array in the order of the file. A MATLAB file of version 7.3 is an HDF5 file that holds each
-array with its axes reversed; its axes are named in MATLAB's order, as `size` shows them. Whatever cannot be read, or holds
-values that are not finite, is refused with the name of the file.
+array with its axes reversed; its axes are named in MATLAB's order, as `size` shows them. A .csv file is one array [lines,
+columns], see `csv_table`: with axes "time device" its cells are complex; with "time real_imag" it has two columns; with
+"time device real_imag" two for each device, real beside imaginary part. A column is an array [lines] under its name.
+Whatever cannot be read, or holds values that are not finite, is refused with the name of the file.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from laser_wireless.channels.propagation.csv_table import read_table
 
+_WHOLE = (".npy", ".csv")  # hold one array without a name
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PARTS = (("r", "i"), ("real", "imag"), ("re", "im"))
@@ -25,8 +30,9 @@ def read_array(file: str, key: str | None) -> np.ndarray:
     """Read one array.
 
     Args:
-        file: path that ends in .npz, .mat, .h5, .hdf5 or .hdf.
-        key: name of the array, in HDF5 with its groups ("run1/h"); None for the only one of the file.
+        file: path that ends in .npy, .npz, .csv, .mat, .h5, .hdf5 or .hdf.
+        key: name of the array, in HDF5 with its groups ("run1/h"), in .csv of a column; None for the only one of the file,
+            for all of a .csv and for .npy, which has no names.
 
     Raises:
         ImportError: an HDF5 file without h5py.
@@ -34,13 +40,16 @@ def read_array(file: str, key: str | None) -> np.ndarray:
     """
     path = Path(file)
     if not path.is_file():
-        raise ValueError(f"trace file {file} does not exist; give the path of an .npz, .mat or HDF5 file")
+        raise ValueError(f"trace file {file} does not exist; give the path of an .npy, .npz, .csv, .mat or HDF5 file")
     names, load = _reader(path)
     found = _guarded(path, names)
+    if key is None and path.suffix in _WHOLE:
+        return _guarded(path, lambda: load(None))
     if key is None and len(found) != 1:
         raise ValueError(f"{file} holds {len(found)} arrays, {_listed(found)}; name one by `key`")
     if key is not None and key not in found:
-        raise ValueError(f"{file} holds no array {key!r}; it holds {_listed(found)}")
+        remedy = "; leave key out" if path.suffix in _WHOLE and not found else ""
+        raise ValueError(f"{file} holds no array {key!r}; it holds {_listed(found)}{remedy}")
     return _guarded(path, lambda: load(found[0] if key is None else key))
 
 
@@ -61,15 +70,20 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _reader(path: Path) -> tuple[Callable[[], list[str]], Callable[[str], np.ndarray]]:
+def _reader(path: Path) -> tuple[Callable[[], list[str]], Callable[[str | None], np.ndarray]]:
     """Two functions: the names of the file's arrays, and one array by its name."""
+    if path.suffix == ".npy":
+        return lambda: [], lambda key: _npy(path)
+    if path.suffix == ".csv":
+        table = cache(lambda: read_table(path))
+        return lambda: table()[0], lambda key: _column(table(), key)
     if path.suffix == ".npz":
         return lambda: _npz(path, None), lambda key: _npz(path, key)
     if path.suffix == ".mat" and not _is_hdf5(path):
         return lambda: _mat(path, None), lambda key: _mat(path, key)
     if path.suffix in (".mat", *_HDF5_SUFFIXES):
         return lambda: _hdf5(path, None), lambda key: _hdf5(path, key)
-    raise ValueError(f"{path} must end in .npz, .mat, {', '.join(_HDF5_SUFFIXES)}, which tell its format")
+    raise ValueError(f"{path} must end in .npy, .npz, .csv, .mat, {', '.join(_HDF5_SUFFIXES)}, which tell its format")
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -77,6 +91,16 @@ def _is_hdf5(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(16)
     return head.startswith((b"MATLAB 7.3", _HDF5_SIGNATURE))
+
+
+def _npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:  # np.load would take a damaged file for a pickle
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _column(read: tuple[list[str], np.ndarray], key: str | None) -> np.ndarray:
+    names, table = read
+    return table if key is None else table[:, names.index(key)]
 
 
 def _npz(path: Path, key: str | None) -> Any:
@@ -133,6 +157,8 @@ def read_complex(file: str, key: str | Sequence[str] | None, axes: Sequence[str]
             )
         return real + 1j * imaginary, list(axes)
     array, axes = read_array(file, key), list(axes)
+    if file.endswith(".csv") and len(axes) == array.ndim + 1 and axes[-1:] == ["real_imag"] and array.shape[-1] % 2 == 0:
+        array = array.reshape(*array.shape[:-1], -1, 2)
     for parts in _PARTS:
         if array.dtype.names == parts:
             array = array[parts[0]] + 1j * array[parts[1]]

@@ -37,7 +37,7 @@ class Trace:
     lie too far apart for Doppler or delay spread.
 
     Args:
-        file: .npz, .mat (axes in MATLAB's order) or HDF5 (.h5, .hdf5, .hdf).
+        file: .npy, .npz, .csv, .mat (axes in MATLAB's order) or HDF5 (.h5, .hdf5, .hdf); see `trace_files`.
         axes: of the array, in order: "round", "time", "device", "antenna", "frequency", "real_imag" (length 2) and "_"
             (length 1, left out), in one string or as a list.
         key: name of the array, or two names, of its real and its imaginary part; None for the only array of the file.

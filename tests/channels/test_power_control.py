@@ -8,6 +8,7 @@ from helpers.statistical import assert_mean, seeded
 from helpers.transceivers import RULES, Instance, agreement, one_segment, random_instance, settle
 from helpers.uplinks import FADINGS, deep_fades, name_of, random_message
 from laser_wireless.channels import AlignedInversion, AnalogUplink, NoFading, Rayleigh, Streams, TruncatedInversion
+from laser_wireless.channels.estimation_error import mean_square_error
 from laser_wireless.channels.full_power import FullPower, OpenLoop
 from laser_wireless.channels.optimal_power import MseOptimal
 from laser_wireless.channels.peak_limit import PeakLimited
@@ -165,6 +166,30 @@ def test_full_power_spends_all_the_energy_of_everybody(rule):
     instance = random_instance(100, 4)
     spent = (settle(rule, instance).precoder.abs() * instance.norms).square()
     torch.testing.assert_close(spent, instance.energy, rtol=1e-12, atol=0)
+
+
+def test_error_of_full_power_is_the_documented_one_also_where_devices_arrive_upside_down():
+    """Per instance: sum nu / K^2 - max(0, sum Re(a) nu / K)^2 / (sum |a|^2 nu + sigma^2 N)."""
+    rule, instance = FullPower(phase=False), random_instance(300, 3)
+    transceiver = settle(rule, instance)
+    a, nu = (instance.h * transceiver.precoder).squeeze(-1), instance.norms.square().squeeze(-1)
+    coherent = (a.real * nu).sum(-1) / 3
+    heard = (a.abs().square() * nu).sum(-1) + instance.noise_variance * 6
+    expected = nu.sum(-1) / 9 - coherent.clamp(min=0).square() / heard
+    scale = transceiver.scale
+    found = mean_square_error(
+        scale * instance.h * transceiver.precoder,
+        instance.norms,
+        noise_gain=scale.square().squeeze(-2),
+        noise_variance=instance.noise_variance,
+        num_symbols=6,
+    ).squeeze(-1)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    against = coherent < 0
+    assert 50 < against.sum() < 250
+    unclamped = nu.sum(-1) / 9 - coherent.square() / heard  # negative control: the formula without the clamp
+    assert ((found - unclamped)[against] > 0).all()
+    assert "max(0, sum_k Re(a_k) nu_k / K)^2" in FullPower.__doc__
 
 
 def test_full_power_without_phase_knows_nothing_of_the_channel():

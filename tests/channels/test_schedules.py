@@ -1,14 +1,18 @@
 """Energy over the rounds, and other ways of stating it."""
 
+import doctest
 import math
 
 import pytest
 import torch
+from helpers.statistical import assert_mean, seeded
 from laser_wireless.channels import (
     AnalogUplink,
     LinearEnergy,
     StepEnergy,
     Streams,
+    energy,
+    energy_from_complex_power,
     energy_from_power,
     energy_from_snr,
     from_db,
@@ -105,3 +109,27 @@ def test_snr_is_budget_over_symbols_times_noise():
     assert energy_from_snr(0.05, 1024, 2.0) == pytest.approx(102.4)
     assert snr_from_energy(102.4, 1024, 2.0) == pytest.approx(0.05)
     assert energy_from_power(0.5, 8) == 4.0
+    assert energy_from_complex_power(0.5, 8) == 2.0
+    assert energy_from_complex_power(0.5, 7) == 2.0  # the last channel use carries one real symbol
+
+
+def test_worked_example_says_what_comes_out():
+    found = doctest.testmod(energy)
+    assert found.attempted >= 3
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize(("noise_variance", "snr_db"), [(0.5, 10.0), (1.0, 10 - to_db(2.0))], ids=["half", "hasty"])
+def test_snr_of_a_paper_is_the_snr_received(noise_variance, snr_db):
+    """E|x|^2 <= P = 10, n ~ CN(0, N0 = 1); a hasty noise_variance = N0 loses 3 dB."""
+    n = 200_000
+    uplink = AnalogUplink(energy_budget=energy_from_complex_power(10.0, n), noise_variance=noise_variance)
+    u = torch.randn(1, n, dtype=torch.float64, generator=seeded(3))
+    plan = uplink.plan(u, (n,), round=0, streams=Streams(1))
+    x = uplink.transmit(u, plan)
+    assert x.abs().square().mean().item() == pytest.approx(10.0, rel=1e-9)
+    error = uplink.aggregate(u, (n,), round=0, streams=Streams(1)).estimate - u[0]
+    received = error * plan.transceiver.precoder.item()  # the receiver's noise, as real numbers
+    noise = torch.view_as_complex(received.view(-1, 2))
+    assert_mean(noise.abs().square(), mean=2 * noise_variance, variance=(2 * noise_variance) ** 2)
+    assert to_db(10.0 / (2 * noise_variance)) == pytest.approx(snr_db)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
+from laser_wireless.channels.round_input import large_scale
 
 U = torch.ones(3, 5)
 
@@ -124,3 +125,20 @@ def test_nonfinite_symbol_voids_the_round_and_names_the_device(bad, device):
     assert reception.ledger.active_fraction.tolist() == [0, 0, 0]
     with pytest.raises(FloatingPointError, match=r"devices \[1\] were not finite in round 0"):
         reception.ledger.summary()
+
+
+def test_large_scale_gains_of_a_list_keep_their_digits():
+    gains = large_scale([0.1, 0.7], 2, Streams(0), torch.device("cpu"))
+    assert gains.tolist() == [0.1, 0.7]
+    listed, given = (
+        AnalogUplink(energy_budget=1.0, noise_variance=0.0, link_gain=link_gain).aggregate(
+            torch.ones(2, 5, dtype=torch.float64), (5,), round=0, streams=Streams(0)
+        )
+        for link_gain in ([0.1, 0.7], torch.tensor([0.1, 0.7], dtype=torch.float64))
+    )
+    assert torch.equal(listed.estimate, given.estimate)
+
+
+@pytest.mark.parametrize("noise_variance", [1e39, 1e-50, 5e-324])
+def test_noise_variance_beyond_float32_is_a_noise_variance(noise_variance):
+    assert AnalogUplink(energy_budget=1.0, noise_variance=noise_variance).noise_variance == noise_variance

@@ -7,6 +7,8 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from laser_wireless.channels import (
     AnalogUplink,
     Jakes,
@@ -65,6 +67,53 @@ def test_samples_carry_the_energy_of_the_elements_and_come_back(ofdm):
     torch.testing.assert_close(body.abs().square().sum(), elements.abs().square().sum())
     for advance in {0, ofdm.prefix_samples // 2, ofdm.prefix_samples}:
         torch.testing.assert_close(ofdm.demodulate(samples, advance), elements)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(num_subcarriers=st.integers(1, 40), spare=st.integers(0, 30), prefix=st.integers(0, 70), advance=st.integers(0, 80))
+def test_any_numerology_is_a_unitary_map_and_its_inverse(num_subcarriers, spare, prefix, advance):
+    size = num_subcarriers + spare
+    prefix = min(prefix, size)
+    ofdm = Ofdm(
+        num_subcarriers=num_subcarriers,
+        subcarriers_per_block=1,
+        symbols_per_slot=1,
+        fft_size=size,
+        cyclic_prefix_s=prefix / size / 15e3,
+    )
+    assert ofdm.prefix_samples == prefix
+    elements = symbols(2, num_subcarriers)
+    samples = ofdm.modulate(elements)
+    assert samples.shape == (2, size + prefix)
+    torch.testing.assert_close(samples[:, prefix:].abs().square().sum(), elements.abs().square().sum())
+    torch.testing.assert_close(ofdm.demodulate(samples, advance), elements)
+    torch.testing.assert_close(ofdm.demodulate(samples, ofdm.filter_reach), elements)
+
+
+@pytest.mark.parametrize("num_subcarriers", [60, 59])
+@pytest.mark.parametrize("prefix", [0, 1, 2, 5, 6, 24])
+def test_uplink_with_a_prefix_of_any_length_and_no_delay_is_that_of_the_subcarriers(prefix, num_subcarriers):
+    ofdm = Ofdm(
+        num_subcarriers=num_subcarriers,
+        symbols_per_slot=2,
+        subcarriers_per_block=num_subcarriers,
+        fft_size=64,
+        cyclic_prefix_s=prefix / 64 / 15e3,
+    )
+    still = TappedDelayLine(profile="A", delay_spread_s=0.0)
+    for fading in (Rayleigh(), Multipath(paths=still)):
+        by_subcarrier, by_sample = both_domains(ofdm, fading=fading, power_control=TruncatedInversion())
+        torch.testing.assert_close(by_sample.estimate, by_subcarrier.estimate)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 2, 5, 6, 9, 24])
+def test_fractional_delay_keeps_its_amplitude_at_the_carrier(prefix):
+    ofdm = Ofdm(num_subcarriers=48, fft_size=64, cyclic_prefix_s=prefix / 64 / 15e3)
+    tau = torch.linspace(0, 3, 31, dtype=torch.float64).unsqueeze(-1) / ofdm.sample_rate_hz
+    taps = ofdm.taps(torch.ones(31, 1, 1, 1, dtype=torch.complex128), tau)
+    torch.testing.assert_close(taps.sum(-1).abs().flatten(), torch.ones(31).double(), rtol=0, atol=0.04)
+    precursors = taps[..., : ofdm.filter_reach]
+    assert prefix >= 6 or not precursors.any()  # nothing arrives before the window, which cannot start earlier
 
 
 def test_subcarriers_lie_evenly_around_the_carrier():

@@ -1,5 +1,7 @@
 """What every compressor keeps to: shapes, inputs left alone, determinism, finite at any scale, bad input refused."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from helpers.schemes import COMPRESSORS, SHAPES, SIZE, Run, begin, flat, random_gradients, tensors_of
@@ -131,3 +133,25 @@ def test_models_without_anything_to_send_are_refused(compressor, shapes, message
 @every_compressor
 def test_readable_repr(compressor):
     assert name_of(compressor).startswith(type(compressor).__name__ + "(")
+
+
+class RecordingGenerator(torch.Generator):
+    """Notes the seeds that it is given."""
+
+    seeds: ClassVar[list[int]] = []
+
+    def manual_seed(self, seed):
+        self.seeds.append(seed)
+        return super().manual_seed(seed)
+
+
+@every_compressor
+def test_runs_seed_is_mixed_before_it_seeds_anything(compressor, monkeypatch):
+    """What a user draws after torch.manual_seed(seed) are not the scheme's numbers, nor the channel's."""
+    monkeypatch.setattr(torch, "Generator", RecordingGenerator)
+    monkeypatch.setattr(RecordingGenerator, "seeds", [])
+    run = Run(compressor, AnalogUplink(energy_budget=1.0, fading=Rayleigh()), seed=20_000)
+    for _ in range(2):
+        run.step(random_gradients(3, seed=7))
+    assert RecordingGenerator.seeds
+    assert 20_000 not in RecordingGenerator.seeds

@@ -176,11 +176,11 @@ def states_of_others():
         wide = nn.Sequential(nn.Linear(11, 12), nn.Linear(10, 12))
     return {
         "other model": (bridge_over(nn.Linear(3, 3)).state_dict(), "memory"),
-        "other shapes": (bridge_over(wide).state_dict(), "another model or compressor"),
+        "other shapes": (bridge_over(wide).state_dict(), "another model's"),
         "other devices": (bridge_over(perceptron(), num_devices=2).state_dict(), "num_devices"),
         "other seed": (bridge_over(perceptron(), seed=1).state_dict(), "seed 1"),
-        "other compressor": (bridge_over(perceptron(), compressor=Uncompressed()).state_dict(), "compressor"),
-        "other rank": (bridge_over(perceptron(), compressor=LowRank(rank=1)).state_dict(), "another model or compressor"),
+        "other compressor": (bridge_over(perceptron(), compressor=Uncompressed()).state_dict(), "another compressor, Unc"),
+        "other rank": (bridge_over(perceptron(), compressor=LowRank(rank=1)).state_dict(), "another compressor, LowRank"),
         "other precision": (bridge_over(perceptron().double()).state_dict(), "float64"),
         "incomplete": ({"round": 3}, "state lacks"),
         "empty": ({}, "state lacks"),

@@ -92,6 +92,114 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, name):
             Trace(file=str(tmp_path / file), axes="time device")
 
 
+def write_npy(path, h):
+    np.save(path, h)
+
+
+def write_csv_of_numpy(path, h):
+    np.savetxt(path, h, delimiter=",", header="gains of two devices")
+
+
+def write_csv_of_matlab(path, h):
+    """As writematrix does."""
+    path.write_text("".join(",".join(f"{x.real!r}{x.imag:+.17g}i" for x in row) + "\n" for row in h.tolist()))
+
+
+def write_csv_of_pairs(path, h):
+    np.savetxt(path, h.view(np.float64), delimiter=";", fmt="%.17g", header="re0;im0;re1;im1", comments="")
+
+
+TABLES = {
+    "npy": ("h.npy", write_npy, "time device"),
+    "csv of NumPy": ("h.csv", write_csv_of_numpy, "time device"),
+    "csv of MATLAB": ("h.csv", write_csv_of_matlab, "time device"),
+    "csv of pairs": ("h.csv", write_csv_of_pairs, "time device real_imag"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_file_without_names_holds_one_array(tmp_path, name):
+    file, write, axes = TABLES[name]
+    h = complex_array(5, 2)
+    h[1, 1], h[2, 0] = -1e-30 + 3e20j, complex(-0.0, 2.0)
+    write(tmp_path / file, h)
+    trace = Trace(file=str(tmp_path / file), axes=axes, normalize="none")
+    for round in range(5):
+        assert torch.equal(draw(trace, 2, round=round)[:, 0, 0, 0], torch.from_numpy(h[round]))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_truncated_table_is_refused_by_name(tmp_path, name):
+    """A text after its first lines, which say how wide it is; one cut in the last number of a pair cannot be told apart."""
+    file, write, axes = TABLES[name]
+    write(tmp_path / file, complex_array(20, 2))
+    whole = (tmp_path / file).read_bytes()
+    first = 0 if file == "h.npy" else len(b"".join(whole.splitlines(keepends=True)[:2]))
+    for length in range(first, len(whole), 7):
+        rest = whole[:length]
+        cut = rest.rsplit(b"\n", 1)[-1]
+        if file == "h.csv" and (not cut.strip() or whole[length : length + 1] == b"\n" or cut.count(b";") == 3):
+            continue
+        (tmp_path / file).write_bytes(rest)
+        with pytest.raises(ValueError, match=rf"{file}( cannot be read: it is truncated, damaged or not a .* file|: .*)"):
+            Trace(file=str(tmp_path / file), axes=axes)
+
+
+def test_npy_of_many_axes_keeps_its_precision(tmp_path):
+    for dtype in (np.complex64, np.complex128):
+        np.save(tmp_path / "h.npy", complex_array(4, 3, 2, 5, dtype=dtype))
+        trace = Trace(file=str(tmp_path / "h.npy"), axes="round device antenna frequency")
+        assert trace._gains.dtype == dtype
+
+
+def test_columns_of_a_csv_are_arrays_by_their_names(tmp_path):
+    (tmp_path / "h.csv").write_text('time,"real",imag\n0,1.5,-2\n1,0.25,4e-1\n')
+    trace = Trace(file=str(tmp_path / "h.csv"), axes="time", key=["real", "imag"], normalize="none")
+    assert draw(trace, 1, round=1).item() == 0.25 + 0.4j
+    with pytest.raises(ValueError, match=r"h\.csv holds no array 'phase'; it holds time, real, imag"):
+        Trace(file=str(tmp_path / "h.csv"), axes="time", key=["real", "phase"])
+
+
+BAD_TABLES = {
+    "empty": ("", "it holds no numbers"),
+    "only comments": ("# a\n\n# b\n", "it holds no numbers"),
+    "only names": ("re,im\n", r"it holds names, \['re', 'im'\], and no numbers"),
+    "ragged": ("1j,2j\n3j\n", r"line 2 must have 2 cells, as the first has, got 1"),
+    "word": ("1j,2j\n3j,nothing\n", r"line 2, column 2 must be a complex number, like the first cell, got 'nothing'"),
+    "cut": ("1+1j,2+1j\n3+1j,4.2\n", r"line 2, column 2 must be a complex number, like the first cell, got '4.2'"),
+    "mixed": ("1,2\n3,4j\n", r"line 2, column 2 must be a real number, like the first cell, got '4j'"),
+    "real": ("1,2\n3,4\n", r"gains must be complex, got float64"),
+    "decimal commas": ("1,5;2,5\n1,0;1,0\n", r"it holds names|must be"),
+    "not finite": ("nan+1j,2j\n3j,4j\n", r"1 of 4 values are not finite, the first at time 0, device 0"),
+    "other bytes": (b"\xff\xfe\x00\x01", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_csv_that_is_no_table_of_gains_is_refused(tmp_path, name):
+    content, message = BAD_TABLES[name]
+    (tmp_path / "h.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=rf"h\.csv.*{message}"):
+        Trace(file=str(tmp_path / "h.csv"), axes="time device")
+
+
+@pytest.mark.parametrize("content", [{"h": 1}, [1j, None], "text"], ids=str)
+def test_npy_of_objects_is_refused(tmp_path, content):
+    np.save(tmp_path / "h.npy", np.array(content, dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"h\.npy cannot be read.*Object arrays cannot be loaded"):
+        Trace(file=str(tmp_path / "h.npy"), axes="time")
+
+
+def test_npy_has_no_names(tmp_path):
+    np.save(tmp_path / "h.npy", complex_array(4, 2))
+    with pytest.raises(ValueError, match=r"h\.npy holds no array 'h'; it holds none at all; leave key out"):
+        Trace(file=str(tmp_path / "h.npy"), axes="time device", key="h")
+    np.savez(tmp_path / "g.npz", h=np.ones(3))
+    (tmp_path / "g.npz").rename(tmp_path / "g.npy")
+    with pytest.raises(ValueError, match=r"g\.npy cannot be read"):
+        Trace(file=str(tmp_path / "g.npy"), axes="time")
+
+
 def test_a_damaged_byte_is_refused(tmp_path):
     file = tmp_path / "h.npz"
     write_npz(file, complex_array(50, 4))
@@ -325,7 +433,7 @@ def test_unusable_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.npz does not exist"):
         Trace(file=str(tmp_path / "missing.npz"), axes="time")
     (tmp_path / "h.txt").write_text("1 2 3")
-    with pytest.raises(ValueError, match=r"h\.txt must end in \.npz, \.mat, \.h5"):
+    with pytest.raises(ValueError, match=r"h\.txt must end in \.npy, \.npz, \.csv, \.mat, \.h5"):
         Trace(file=str(tmp_path / "h.txt"), axes="time")
     with pytest.raises(ValueError, match="gains must be complex, got float64; store h \\+ 0j"):
         Trace(file=saved(tmp_path, h=np.ones(3)), axes="time")

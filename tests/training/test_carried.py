@@ -242,7 +242,7 @@ def test_interrupted_exchange_is_not_gone_on_from():
 
 
 def test_failing_channel_leaves_the_round_to_be_repeated():
-    failing = [True]
+    failing = [False]
 
     def fading(num_devices, num_rx_antennas, grid, *, round, generator):
         if failing[0]:
@@ -254,6 +254,7 @@ def test_failing_channel_leaves_the_round_to_be_repeated():
     for one in (bridge, twin):
         one.model[0].bias.requires_grad_(False)
         round_of(one, batched=True)
+    failing[0] = True
     with pytest.raises(OSError, match="gone"):
         bridge.exchange()
     failing[0] = False

@@ -168,10 +168,11 @@ def test_state_that_training_went_on_to_change_is_refused():
 class Mine:
     """Fading of a user's own."""
 
-    strength: float = 1.0
+    turn_rad: float = 0.0
 
     def __call__(self, num_devices, num_rx_antennas, grid, *, round, generator):
-        return self.strength * Rayleigh()(num_devices, num_rx_antennas, grid, round=round, generator=generator)
+        h = Rayleigh()(num_devices, num_rx_antennas, grid, round=round, generator=generator)
+        return torch.exp(torch.tensor(1j * self.turn_rad)) * h
 
 
 def flat(num_devices, num_rx_antennas, grid, *, round, generator):
@@ -218,7 +219,7 @@ def test_state_of_other_parts_is_refused(name):
 @pytest.mark.parametrize(
     ("theirs", "mine"),
     [
-        (over(fading=Mine(strength=1.0)), over(fading=Mine(strength=0.5))),
+        (over(fading=Mine()), over(fading=Mine(turn_rad=0.5))),
         (over(), {"uplink": AnalogUplink(energy_budget=5.0)}),
         (over(csi=lambda h, **known: None), over(csi=lambda h, **known: None)),
     ],

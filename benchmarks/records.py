@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -166,7 +167,9 @@ def _value(cell: str) -> Any:
     return cell
 
 
+@functools.cache
 def _commit() -> str:
+    """Of the code that this process has imported, so asked for once."""
     here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(

@@ -56,15 +56,22 @@ class RunFolder:
         fingerprint: of the run.
         check: raises a ValueError if the content of a result is none.
         tell: takes a line about a damaged file or changed code.
+        spec: what was asked, kept as config.yaml, which is for the reader alone.
 
     Raises:
         BadConfiguration: from `finished` and `states`: the folder holds a run of another configuration.
     """
 
     def __init__(
-        self, folder: Path, fingerprint: Fingerprint, check: Callable[[Row], None], tell: Callable[[str], None] = say
+        self,
+        folder: Path,
+        fingerprint: Fingerprint,
+        check: Callable[[Row], None],
+        tell: Callable[[str], None] = say,
+        spec: Spec | None = None,
     ) -> None:
         self.folder, self.fingerprint, self._check, self._tell = folder, fingerprint, check, tell
+        self._config = None if spec is None else yaml.safe_dump(spec, sort_keys=True)
         self.place, self._beside = folder, folder / BESIDE
         self._refused: set[Path] = set()
         self._keeps_old = self._is_ours = False
@@ -78,21 +85,31 @@ class RunFolder:
             if found is not None:
                 self._move_up()
         if found is not None:
+            with suppress(OSError):  # it is shown all the same
+                if self._was_asked() is False:
+                    self.claim()
             self._tidy()
         return found
 
-    def claim(self, spec: Spec | None) -> None:
+    def claim(self) -> None:
         """Write down what is asked, once `states` has been read and nothing speaks against it.
 
         Raises:
             BadConfiguration: something else was asked in this folder before, as far as its files can tell.
         """
-        if spec is None:
+        if self._config is None:
             return
-        path, text = self.folder / CONFIG, yaml.safe_dump(spec, sort_keys=True)
-        if not self._is_ours and path.exists() and path.read_bytes() != text.encode():
-            raise self._taken(path)
-        write_text(path, text)
+        path = self.folder / CONFIG
+        if self._was_asked() is False:
+            if not self._is_ours:
+                raise self._taken(path)
+            self._tell(f"{path} does not hold what is asked; it is written again")
+        write_text(path, self._config)
+
+    def _was_asked(self) -> bool | None:
+        """Whether config.yaml holds what is asked; None if there is none, or nothing to compare."""
+        path = self.folder / CONFIG
+        return path.read_bytes() == self._config.encode() if self._config is not None and path.exists() else None
 
     def states(self) -> Iterator[State]:
         """Sound checkpoints of this code and data, newest first; afterwards `place` is where to work."""
@@ -157,7 +174,7 @@ class RunFolder:
                 continue
             try:
                 found = load_checkpoint(path)
-                if not {"fingerprint", "records", "content"} <= found.keys():
+                if not all(isinstance(found.get(part), dict) for part in ("fingerprint", "records", "content")):
                     raise DamagedFile(path, "is no checkpoint of a run", "")
             except DamagedFile as error:
                 self._refused.add(path)

@@ -122,11 +122,11 @@ def train(
         BadConfiguration: a ValueError; the folder holds a run of another configuration.
     """
     fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
-    files = RunFolder(folder, fingerprint, _check_result, tell)
+    files = RunFolder(folder, fingerprint, _check_result, tell, spec)
     if (found := files.finished()) is not None:
         return found
     trainer = _taken_up(run, files, device)
-    files.claim(spec)
+    files.claim()
     saved = time.monotonic()
     try:
         while trainer.round < run.num_rounds:

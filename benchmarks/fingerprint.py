@@ -70,7 +70,8 @@ def fingerprint_of(run: Any, spec: Any = None, *, form: int, code: str, folder: 
     sources, libraries = _sources(found.modules)
     strings = []
     for name, file in sources.items():
-        parts[f"module {name.replace('.', '/')}{file.suffix}"] = _source_digest(name, file)
+        inside = "/__init__" if file.stem == "__init__" else ""
+        parts[f"module {name.replace('.', '/')}{inside}{file.suffix}"] = _source_digest(name, file)
         strings += [(text, file.parent) for text in _strings(file)]
     for path in found.paths:
         parts[f"file {path}"] = _data_digest(Path(path), folder)

@@ -124,6 +124,13 @@ class RunFolder:
         self._refused.add(state.path)
         self._tell(f"{state.path} does not fit this run ({reason}); going on from the last sound state")
 
+    def compare(self, state: State) -> None:
+        """Name a record that is not what a checkpoint says, perhaps with rows of later rounds; it will be written again."""
+        for name, text in state.records.items():
+            path = state.path.parent / name
+            if path.exists() and not path.read_bytes().startswith(text.rstrip("\n").encode()):
+                self._tell(f"{path} is damaged: {state.path.name} holds other rows; it will be written again from there")
+
     def save(self, content: dict[str, Any], records: Mapping[str, str]) -> None:
         """Write records and a checkpoint; the last checkpoint is kept beside it, unless it was refused."""
         for name, text in records.items():
@@ -183,15 +190,7 @@ class RunFolder:
             if not self._is_current(found["fingerprint"], path, tell):
                 self._keeps_old = True
                 return
-            self._compare(place, found["records"])
             yield State(path, found["content"], found["records"])
-
-    def _compare(self, place: Path, records: Mapping[str, str]) -> None:
-        """Name a record that is not what the checkpoint says, perhaps with rows of later rounds; it is written again."""
-        for name, text in records.items():
-            path = place / name
-            if path.exists() and not path.read_bytes().startswith(text.rstrip("\n").encode()):
-                self._tell(f"{path} is damaged: the checkpoint holds other rows; it will be written again from there")
 
     def _is_current(self, found: Fingerprint, path: Path, tell: Callable[[str], None]) -> bool:
         if found.get(CONFIGURATION) != self.fingerprint[CONFIGURATION]:

@@ -156,6 +156,7 @@ def _taken_up(run: TrainingRun, files: RunFolder, device: torch.device) -> _Trai
         except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
             files.refuse(state, error)
             continue
+        files.compare(state)
         return trainer
     return _Trainer(run, device)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 _SEAL = b"\nsha256 of all before this line: "  # then 64 hexadecimal digits and a newline
 _SEAL_SIZE = len(_SEAL) + 64 + 1
-_PART = re.compile(r".+\.(csv|json|npy|pt|yaml)\.[0-9a-f]+\.part")
+_PART = re.compile(r".+\.(csv|json|npy|pt|txt|yaml)\.[0-9a-f]+\.part")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -50,6 +50,12 @@ SWEEP = {
 ALL_OR_FEW = [3, pytest.param(FLIPS, marks=pytest.mark.slow)]
 
 
+@pytest.fixture(autouse=True)
+def _disk_that_loses_no_power(monkeypatch):
+    """Flushing to the disk takes most of the time of a tiny run, and no fault here depends on it."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 class Killed(BaseException):
     """As a kill: nothing is saved or cleaned up any more."""
 
@@ -145,7 +151,7 @@ def test_a_spectrum_study_ends_the_same_after_any_fault(state, flips, tmp_path, 
 
 
 @pytest.mark.parametrize("flips", ALL_OR_FEW)
-def test_the_runs_of_a_sweep_end_the_same_after_any_fault(flips, tmp_path):
+def test_a_run_of_a_sweep_ends_the_same_after_any_fault(flips, tmp_path):
     def again(folder: Path) -> tuple[object, str]:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             rows = run_sweep(sweep_from(SWEEP), folder, device="cpu", jobs=1)
@@ -153,8 +159,9 @@ def test_the_runs_of_a_sweep_end_the_same_after_any_fault(flips, tmp_path):
         return ([without_environment(row) for row in rows], left), said.getvalue()
 
     run_sweep(sweep_from(SWEEP), tmp_path / "sweep", device="cpu", jobs=1)
-    wrong, counts = inject(tmp_path / "sweep", again, tmp_path, set(), faults_of(tmp_path / "sweep", flips=flips))
-    assert len(counts) == 2 * 4
+    of_one_run = (fault for fault in faults_of(tmp_path / "sweep", flips=flips) if "z-sgd" in fault.file)
+    wrong, counts = inject(tmp_path / "sweep", again, tmp_path, set(), of_one_run)
+    assert len(counts) == 4
     assert not wrong, "\n".join(wrong)
 
 

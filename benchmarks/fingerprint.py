@@ -4,8 +4,8 @@ A fingerprint has one entry for each of them, so that two fingerprints say by na
 
 The user's code is every module that a component comes from and every module that those import, lazily or not, as far as it
 is neither Python's, nor this package's, nor an installed library's (of which the version counts). Data files are those that
-the configuration names, and those that a string in the user's modules names. A file whose name is put together while the
-code runs is not seen: give it as an argument. Data from the Hugging Face hub and caches are not looked at.
+the configuration names, and those that a string in the user's modules names, unless for writing. A file whose name is put
+together while the code runs is not seen: give it as an argument. Neither are data from the Hugging Face hub, nor caches.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _OWN = ("channels", "compression", "training", "benchmarks.tasks")  # of this pa
 _NO_INFLUENCE = ("checkpoint_seconds",)
 _PATH_NAME = re.compile(r"(.*_)?(file|filename|path|folder|dir|directory)s?")
 _CACHE_NAME = re.compile(r"(.*_)?cache(_.*)?")
+_WRITING_MODE = re.compile(r"[wax][bt]?\+?[bt]?|r[bt]?\+[bt]?")
+_WRITING_NAME = re.compile(r"write|save|dump|tofile|^to_")
 _LARGEST_READ = 1 << 30  # bytes of a folder; of a larger one sizes and times stand for the content
 _SETTLED_SECONDS = 2.0  # after which a file's times tell whether it was written again
 _RENAMED = {"sionna": "sionna-no-rt", "tensorflow": "tensorflow-cpu"}  # libraries with a distribution of another name
@@ -244,9 +246,27 @@ def _imports(file: Path, name: str) -> Iterator[str]:
 
 
 def _strings(file: Path) -> Iterator[str]:
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
+    """Strings in a module, but for those from which something is written: a log grows without changing any result."""
+    tree = _tree(file)
+    writing = [part for call in ast.walk(tree) if isinstance(call, ast.Call) and _writes(call) for part in ast.walk(call)]
+    names = {part.id for part in writing if isinstance(part, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id in names for to in node.targets):
+            writing += ast.walk(node)
+    written = set(map(id, writing))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value and id(node) not in written:
             yield node.value
+
+
+def _writes(call: ast.Call) -> bool:
+    """Whether a call writes a file, by its name, or by its mode if it opens one."""
+    name = str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+    arguments = (*call.args, *(keyword.value for keyword in call.keywords))
+    modes = [entry.value for entry in arguments if isinstance(entry, ast.Constant)]
+    if name in ("open", "File", "memmap"):
+        return any(isinstance(mode, str) and _WRITING_MODE.fullmatch(mode) for mode in modes)
+    return bool(_WRITING_NAME.search(name))
 
 
 _imported: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()

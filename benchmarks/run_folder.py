@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec
-from laser_wireless.benchmarks.fingerprint import CONFIGURATION, Fingerprint, changes, completed
+from laser_wireless.benchmarks.fingerprint import CONFIGURATION, Fingerprint, changes, completed, plain_form
 from laser_wireless.benchmarks.records import Row, read_sealed_json, write_sealed_json, write_text
 from laser_wireless.training import load_checkpoint, save_checkpoint
 from laser_wireless.training.checkpoint import DamagedFile, remove_leftovers, sync_folder
@@ -71,7 +71,7 @@ class RunFolder:
         spec: Spec | None = None,
     ) -> None:
         self.folder, self.fingerprint, self._check, self._tell = folder, fingerprint, check, tell
-        self._config = None if spec is None else yaml.safe_dump(spec, sort_keys=True)
+        self._spec, self._config = spec, yaml.safe_dump(spec, sort_keys=True)
         self.place, self._beside = folder, folder / BESIDE
         self._refused: set[Path] = set()
         self._keeps_old = self._is_ours = False
@@ -85,8 +85,8 @@ class RunFolder:
             if found is not None:
                 self._move_up()
         if found is not None:
-            with suppress(OSError):  # it is shown all the same
-                if self._was_asked() is False:
+            with suppress(OSError):  # where nothing can be written it is shown all the same
+                if self._spec is not None and (self.folder / CONFIG).read_bytes() != self._config.encode():
                     self.claim()
             self._tidy()
         return found
@@ -97,19 +97,15 @@ class RunFolder:
         Raises:
             BadConfiguration: something else was asked in this folder before, as far as its files can tell.
         """
-        if self._config is None:
+        if self._spec is None:
             return
         path = self.folder / CONFIG
-        if self._was_asked() is False:
-            if not self._is_ours:
+        before = _configuration_in(path) if path.exists() else self._spec
+        if plain_form(before) != plain_form(self._spec):
+            if before is not None and not self._is_ours:
                 raise self._taken(path)
             self._tell(f"{path} does not hold what is asked; it is written again")
         write_text(path, self._config)
-
-    def _was_asked(self) -> bool | None:
-        """Whether config.yaml holds what is asked; None if there is none, or nothing to compare."""
-        path = self.folder / CONFIG
-        return path.read_bytes() == self._config.encode() if self._config is not None and path.exists() else None
 
     def states(self) -> Iterator[State]:
         """Sound checkpoints of this code and data, newest first; afterwards `place` is where to work."""
@@ -136,8 +132,9 @@ class RunFolder:
         for name, text in records.items():
             write_text(self.place / name, text)
         newest, previous = (self.place / name for name in CHECKPOINTS)
-        if newest.exists() and newest not in self._refused:
-            os.replace(newest, previous)
+        if newest not in self._refused:
+            with suppress(FileNotFoundError):
+                os.replace(newest, previous)
         save_checkpoint(newest, {"fingerprint": completed(self.fingerprint), "records": dict(records), "content": content})
         self._refused.discard(newest)
 
@@ -223,6 +220,15 @@ class RunFolder:
             with suppress(OSError):
                 (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self._beside, ignore_errors=True)
+
+
+def _configuration_in(path: Path) -> Spec | None:
+    """What a config.yaml holds; None if that is no configuration."""
+    try:
+        found = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):  # damaged bytes may fail anywhere
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _digest(content: bytes) -> str:

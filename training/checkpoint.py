@@ -116,12 +116,19 @@ class _Hashed:
         self._file.flush()
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors, numbers, strings and containers of them; a crash at any moment leaves the old file or the new one."""
+@contextmanager
+def sealed_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file as `whole_file` does, whose last line will be the digest of what is written; it takes no seeking."""
     with whole_file(path) as file:
         hashed = _Hashed(file)
-        torch.save(content, cast(IO[bytes], hashed))  # which takes anything with write and flush
+        yield cast(IO[bytes], hashed)
         file.write(_SEAL + hashed.sha256.hexdigest().encode() + b"\n")
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings and containers of them; a crash at any moment leaves the old file or the new one."""
+    with sealed_file(path) as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -132,9 +139,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is none.
     """
     with open(path, "rb") as file:
-        if reason := _broken_seal(file):
+        if reason := broken_seal(file):
             raise _unreadable(path, reason)
-        file.seek(0)
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # anything may fail in the unpickler; its own words advise to switch the check off
@@ -148,8 +154,8 @@ def _unreadable(path: Path, reason: str) -> DamagedFile:
     return DamagedFile(path, f"is not a readable checkpoint: {reason}", "delete it to start this run again")
 
 
-def _broken_seal(file: IO[bytes]) -> str:
-    """Why the last line of a file is not the digest of the rest; empty if it is."""
+def broken_seal(file: IO[bytes]) -> str:
+    """Why the last line of an open file is not the digest of the rest; empty if it is. The file is at its start again."""
     left = os.fstat(file.fileno()).st_size - _SEAL_SIZE
     sha256 = hashlib.sha256()
     while left > 0:
@@ -159,8 +165,9 @@ def _broken_seal(file: IO[bytes]) -> str:
         sha256.update(chunk)
         left -= len(chunk)
     seal = file.read()
+    file.seek(0)
     if left < 0 or not seal.startswith(_SEAL):
-        return "its last line is not a digest, so it was cut short or not written by save_checkpoint"
+        return "its last line is not a digest, so it was cut short or written by something else"
     if seal != _SEAL + sha256.hexdigest().encode() + b"\n":
         return "it is not what its digest was taken of, so it has changed since it was written"
     return ""

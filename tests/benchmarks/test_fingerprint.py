@@ -324,3 +324,15 @@ def test_plain_forms_tell_objects_apart_by_what_they_do():
     assert plain_form(one) == plain_form(other)
     assert plain_form(torch.ones(2)) != plain_form(torch.ones(1, 2)) != plain_form(torch.zeros(1, 2))
     json.dumps(plain_form([torch.ones(()), np.float64(1), 1j, {3, 2}, max, "a".join, Plain, Trace, CPU]))
+
+
+def test_files_that_a_module_writes_do_not_count():
+    """Else a log would make every result one of other data."""
+    Path("own_log.py").write_text(
+        "import numpy, h5py, pathlib\nLOG, READ = 'a.log', 'b.npy'\nLEVELS = 'levels.csv'\ntable = open(LEVELS)\n"
+        "open('c.log', mode='a').write('x')\nopen('d.txt')\nnumpy.save('e.npy', 1)\nnumpy.load('f.npy')\n"
+        "OUT = 'g.h5'\nh5py.File(OUT, 'w')\nh5py.File('h.h5', 'r')\npathlib.Path('i.txt').open('ab')\n"
+    )
+    counted = set(fingerprint._strings(Path("own_log.py")))
+    assert counted >= {"b.npy", "levels.csv", "d.txt", "f.npy", "h.h5"}
+    assert not counted & {"c.log", "e.npy", "g.h5", "i.txt"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv, read_sealed_json, write_json, write_sealed_json
 from laser_wireless.benchmarks.tasks import Digits
@@ -221,3 +222,33 @@ def test_records_that_were_deleted_are_not_missed_and_json_is_plain(tmp_path):
     assert train(RUN, tmp_path, device=CPU) == expected
     assert len(read_csv(tmp_path / "evaluations.csv")) == 3
     assert set(json.loads((tmp_path / "result.json").read_text())) == {*expected, "sha256"}
+
+
+ASKED = {"task": {"class_path": "a.B", "init_args": {"width": 3}}, "num_rounds": 6, "checkpoint_seconds": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "named"),
+    [
+        (yaml.safe_dump(ASKED), False),
+        (yaml.safe_dump(ASKED | {"checkpoint_seconds": 9.0}), False),
+        (yaml.safe_dump(ASKED, sort_keys=False, indent=8), False),
+        (yaml.safe_dump(ASKED)[:-30] + "\x00", True),
+        ("", True),
+    ],
+    ids=["same", "other seconds", "other form", "damaged", "empty"],
+)
+def test_a_claimed_folder_without_any_state_is_taken_up(before, named, tmp_path):
+    """As left by a run that was killed before its first checkpoint."""
+    said: list[str] = []
+    (tmp_path / "config.yaml").write_text(before)
+    train(RUN, tmp_path, device=CPU, spec=ASKED, tell=said.append)
+    assert [line.split(" ")[0] for line in said] == ([str(tmp_path / "config.yaml")] if named else [])
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == ASKED
+
+
+def test_a_folder_claimed_by_another_configuration_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(ASKED | {"num_rounds": 7}))
+    with pytest.raises(ValueError, match=r"holds a run of another configuration \(.*config\.yaml\); give another --output"):
+        train(RUN, tmp_path, device=CPU, spec=ASKED)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["num_rounds"] == 7

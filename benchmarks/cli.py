@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, override
 from laser_wireless.benchmarks.options import read_options
-from laser_wireless.benchmarks.records import Row, aligned, write_text
+from laser_wireless.benchmarks.records import Row, aligned, writable_or_temporary, write_text
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
 from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import NoiselessBroadcast
@@ -84,7 +84,7 @@ def _run(words: list[str]) -> int:
     folder = Path(
         own["output"] or Path("runs") / f"{type(run.task).__name__}-{type(run.compressor).__name__}-{digest}".lower()
     )
-    _claim(folder, spec)
+    _claim(folder)
     with tqdm(total=run.num_rounds, unit="round", disable=None) as bar:
 
         def progress(round: int, latest: Row) -> None:
@@ -92,7 +92,7 @@ def _run(words: list[str]) -> int:
             if latest:
                 bar.set_postfix(validation=f"{latest['loss']:.4f}", refresh=False)
 
-        result = train(run, folder, device=place, progress=progress)
+        result = train(run, folder, device=place, progress=progress, spec=spec)
     down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
     print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
@@ -112,17 +112,11 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _claim(folder: Path, spec: Spec) -> None:
-    """Take a folder for a run, or find it taken by the same one."""
+def _claim(folder: Path) -> None:
+    """Make a folder for a run, unless it is there; whose it is, the training finds out."""
     if folder.exists() and not folder.is_dir():
         raise BadConfiguration(f"--output {folder} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    path, text = folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise BadConfiguration(
-            f"{folder} holds a run of another configuration ({path}); give another --output, or delete it"
-        )
-    write_text(path, text)
 
 
 def _sweep(words: list[str]) -> int:
@@ -149,8 +143,9 @@ def _sweep(words: list[str]) -> int:
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "sweep.yaml", yaml.safe_dump({**study.word, **spec}, sort_keys=False))
-    return go(Place(folder, name, own["device"], int(own["jobs"])))
+    reports = writable_or_temporary(folder)
+    write_text(reports / "sweep.yaml", yaml.safe_dump({**study.word, **spec}, sort_keys=False))
+    return go(Place(folder, name, own["device"], int(own["jobs"]), reports))
 
 
 def _channel(words: list[str]) -> int:

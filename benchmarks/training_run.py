@@ -3,9 +3,9 @@
 config.yaml      what was asked
 rounds.csv       per round: training loss and ledger
 evaluations.csv  validation metrics, every so many rounds
-checkpoint.pt    where to go on from; gone when the run is done
 result.json      metrics of the last round, those at the least validation loss, totals of the ledger; there if and only if
                  the run is done
+Checkpoints, and what becomes of damaged files and of results of other code or data: see `run_folder`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
+from laser_wireless.benchmarks.assembly import Spec
+from laser_wireless.benchmarks.fingerprint import fingerprint_of
+from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
+from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.benchmarks.tasks.contract import CheckedTask
 from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
-from laser_wireless.training import UplinkBridge, averaged_model, load_checkpoint, save_checkpoint
+from laser_wireless.training import UplinkBridge, averaged_model
 from torch import Tensor, nn
 
-RESULT_FORM = 2  # of result.json: grows when its content does, so that a sweep computes older ones again
+RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
+
+_ROUNDS, _EVALUATIONS = "rounds.csv", "evaluations.csv"
+_TOTALS = ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses", "outage")
 
 Place = Literal["auto", "cpu", "cuda"]
 
@@ -89,27 +95,38 @@ class Diverged(ArithmeticError):
 
 
 def train(
-    run: TrainingRun, folder: Path, *, device: torch.device, progress: Callable[[int, Row], None] = lambda round, row: None
+    run: TrainingRun,
+    folder: Path,
+    *,
+    device: torch.device,
+    progress: Callable[[int, Row], None] = lambda round, row: None,
+    spec: Spec | None = None,
+    tell: Callable[[str], None] = say,
 ) -> Row:
-    """Train to the end, from the last checkpoint in the folder if there is one, and return the result.
+    """Train to the end, from the last sound checkpoint in the folder if there is one, and return the result.
+
+    A result or checkpoint of other code, data or versions is computed again, see `fingerprint`.
 
     Args:
         run: what to train.
         folder: an existing folder, for this run alone.
         device: where to compute.
         progress: called after each round with the number of rounds done and the latest evaluation.
+        spec: the plain configuration that the run was built from; kept as config.yaml.
+        tell: takes a line about a damaged file or changed code; on stderr unless given.
 
     Returns:
         the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.
 
     Raises:
-        ValueError: a file in the folder is not readable.
+        BadConfiguration: a ValueError; the folder holds a run of another configuration.
     """
-    done = folder / "result.json"
-    if done.exists():
-        return read_json(done)
-    trainer = _Trainer(run, folder, device)
-    trainer.resume()
+    fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
+    files = RunFolder(folder, fingerprint, _check_result, tell, spec)
+    if (found := files.finished()) is not None:
+        return found
+    trainer = _taken_up(run, files, device)
+    files.claim()
     saved = time.monotonic()
     try:
         while trainer.round < run.num_rounds:
@@ -118,26 +135,57 @@ def train(
                 trainer.evaluate()
             progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
             if time.monotonic() - saved >= run.checkpoint_seconds:
-                trainer.save()
+                files.save(trainer.state(), trainer.records())
                 saved = time.monotonic()
         result = trainer.result("done")
     except KeyboardInterrupt:
         if not trainer.amid_step:  # else the last checkpoint stands: half a step is none
-            trainer.save()
+            files.save(trainer.state(), trainer.records())
         raise
     except (FloatingPointError, Diverged) as error:
         result = trainer.result("diverged", str(error))
-    trainer.write_rounds()
-    write_json(done, result)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return result
+    return files.finish(result, trainer.records())
+
+
+def _taken_up(run: TrainingRun, files: RunFolder, device: torch.device) -> _Trainer:
+    """The run at its last sound checkpoint that fits it, or at its start."""
+    for state in files.states():
+        trainer = _Trainer(run, device)  # a fresh one: a state that is refused half-way leaves its traces
+        try:
+            trainer.load(state)
+        except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
+            files.refuse(state, error)
+            continue
+        files.compare(state)
+        return trainer
+    return _Trainer(run, device)
+
+
+def _check_result(result: Row) -> None:
+    """Refuse what is no result of a run.
+
+    Raises:
+        ValueError, TypeError, KeyError: see above.
+    """
+    if result["status"] not in ("done", "diverged"):
+        raise ValueError(f"status must be done or diverged, got {result['status']!r}")
+    if not isinstance(result["rounds"], int) or result["rounds"] < 0:
+        raise ValueError(f"rounds must be an integer >= 0, got {result['rounds']!r}")
+    for evaluation in (result, result["best"]):
+        for part in ("validation", "test"):
+            loss = evaluation["metrics"][part]["loss"]
+            if math.isnan(loss) or (math.isinf(loss) and result["status"] == "done"):
+                raise ValueError(f"the {part} loss of a run that is {result['status']} must be a number, got {loss}")
+    missing = {"reason", "peak_power", "environment"} - result.keys() | set(_TOTALS) - result["mean_per_round"].keys()
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
 
 
 class _Trainer:
     """The state of a run between two rounds."""
 
-    def __init__(self, run: TrainingRun, folder: Path, device: torch.device) -> None:
-        self.run, self.folder, self.device = run, folder, device
+    def __init__(self, run: TrainingRun, device: torch.device) -> None:
+        self.run, self.device = run, device
         self.task = CheckedTask(run.task)
         self.model: nn.Module = self.task.model(run.seed).to(device)
         self.bridge = UplinkBridge(
@@ -207,51 +255,46 @@ class _Trainer:
             self.rows.append({"round": ledger.round, "training_loss": loss.item(), **ledger.summary()})
         self._unread.clear()
 
-    def save(self) -> None:
-        """Write rounds and checkpoint; only a sound state replaces the last one."""
+    def state(self) -> dict[str, Any]:
+        """All that changes, but for the records; only a sound state is one.
+
+        Raises:
+            FloatingPointError: a round was void.
+        """
         self.read()
-        content = {
+        return {
             "bridge": self.bridge.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "evaluations": self.evaluations,
             "best": self.best,
         }
-        self.write_rounds()
-        save_checkpoint(self.folder / "checkpoint.pt", content)
 
-    def resume(self) -> None:
-        """Take up the run at its checkpoint, if there is one."""
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return
-        content = load_checkpoint(path)
-        try:
-            self.bridge.load_state_dict(content["bridge"])
-            self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(content["optimizer"])
-            if self.average is not None:
-                self.average.load_state_dict(content["average"])
-            self.evaluations, self.best = content["evaluations"], content["best"]
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} does not fit this run ({error}); delete it to start this run again") from error
-        self.rows = [row for row in read_csv(self.folder / "rounds.csv") if row["round"] < self.round]
-        if len(self.rows) != self.round:
-            raise ValueError(
-                f"{self.folder / 'rounds.csv'} has {len(self.rows)} of the checkpoint's {self.round} rounds; delete "
-                f"{path.name} to start this run again"
-            )
+    def records(self) -> dict[str, str]:
+        """What was recorded so far, as the texts of files."""
+        return {_ROUNDS: csv_text(self.rows), _EVALUATIONS: csv_text(self.evaluations)}
 
-    def write_rounds(self) -> None:
-        """Write what was recorded so far."""
-        write_csv(self.folder / "rounds.csv", self.rows)
-        write_csv(self.folder / "evaluations.csv", self.evaluations)
+    def load(self, state: State) -> None:
+        """Take up the run at a checkpoint.
+
+        Raises:
+            ValueError, TypeError, LookupError, RuntimeError, AttributeError: it does not fit this run.
+        """
+        content = state.content
+        self.bridge.load_state_dict(content["bridge"])
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+        self.best = content["best"]
+        self.rows, self.evaluations = (csv_rows(state.records[name], name) for name in (_ROUNDS, _EVALUATIONS))
+        if [row["round"] for row in self.rows] != list(range(self.round)) or self.round > self.run.num_rounds:
+            raise ValueError(f"it is of round {self.round} and records {len(self.rows)} rounds")
 
     def result(self, status: str, reason: str = "") -> Row:
         """The run's result: metrics of the last round and of the best one, means of the ledger over the rounds."""
         totals = {}
-        for name in ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses", "outage"):
+        for name in _TOTALS:
             values = [row[name] for row in self.rows]
             totals[name] = sum(values) / len(values) if values else float("nan")
         metrics = _nothing()["metrics"]

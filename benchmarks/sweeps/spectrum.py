@@ -13,18 +13,21 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.records import Row, aligned, environment, read_json, write_csv, write_json
+from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
+from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.run_folder import RunFolder
 from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.channels import Streams
-from laser_wireless.training import load_checkpoint, save_checkpoint
 from torch import Tensor, nn
 from tqdm import tqdm
+
+_RESULT_FORM = 2  # of result.json: grows when its content does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +116,8 @@ def run_spectrum(settings: Spectrum, root: Path, *, device: torch.device) -> lis
     layers = settings.check_layers()
     rows: list[Row] = []
     for seed in settings.seeds:
-        folder = _folder(settings, layers, seed, root)
-        folder.mkdir(parents=True, exist_ok=True)
-        records = _records(settings, layers, seed, folder, device)
+        alone = replace(settings, layers=layers, seeds=[seed], memory=0.0)  # which is a matter of the rows, not of the run
+        records = _records(alone, root, device)
         for layer in layers:
             averages = moving_average([record[layer] for record in records], settings.memory)
             for epoch, (record, average) in enumerate(zip(records, averages, strict=True), start=1):
@@ -124,27 +126,33 @@ def run_spectrum(settings: Spectrum, root: Path, *, device: torch.device) -> lis
     return rows
 
 
-def _folder(settings: Spectrum, layers: Sequence[str], seed: int, root: Path) -> Path:
-    """Named after what determines the records."""
-    form = {**asdict(settings), "task": repr(settings.task), "layers": list(layers), "seeds": seed, "memory": None}
-    key = json.dumps({**form, "checkpoint_seconds": None}, sort_keys=True)
-    return root / "runs" / f"seed{seed}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+def _folder(settings: Spectrum, root: Path) -> Path:
+    """Named after what determines the records of one seed."""
+    key = json.dumps(plain_form(settings), sort_keys=True)
+    return root / "runs" / f"seed{settings.seeds[0]}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
-def _records(settings: Spectrum, layers: Sequence[str], seed: int, folder: Path, device: torch.device) -> list[Row]:
+def _check_result(result: Row) -> None:
+    """Refuse what is no result of one training.
+
+    Raises:
+        ValueError, TypeError, KeyError: see above.
+    """
+    rows = result["records"]
+    if not rows or not all(math.isfinite(value) for row in rows for value in row.values()):
+        raise ValueError("records must hold at least one row of numbers")
+
+
+def _records(settings: Spectrum, root: Path, device: torch.device) -> list[Row]:
     """One training: {"round", "training_loss", layer: share, ...} at each record."""
-    done, checkpoint = folder / "result.json", folder / "checkpoint.pt"
-    if done.exists():
-        return list(read_json(done)["records"])
-    model = settings.task.model(seed).to(device)
-    optimizer = settings.task.optimizer(model, settings.learning_rate)
-    streams, records, start = Streams(seed), [], 0
-    if checkpoint.exists():
-        content = load_checkpoint(checkpoint)
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        records, start = content["records"], content["round"]
-    saved = time.monotonic()
+    folder, seed = _folder(settings, root), settings.seeds[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = fingerprint_of(settings, form=_RESULT_FORM, code=__file__, folder=folder)
+    files = RunFolder(folder, fingerprint, _check_result)
+    if (found := files.finished()) is not None:
+        return list(found["records"])
+    model, optimizer, records, start = _taken_up(settings, files, device)
+    streams, saved = Streams(seed), time.monotonic()
     for round in tqdm(
         range(start, settings.num_rounds), unit="round", initial=start, total=settings.num_rounds, disable=None
     ):
@@ -152,15 +160,38 @@ def _records(settings: Spectrum, layers: Sequence[str], seed: int, folder: Path,
         if (round + 1) % settings.record_every == 0:
             if not math.isfinite(value := loss.item()):
                 raise ValueError(f"the training loss of round {round} is {value}: lower learning_rate")
-            shares = {name: top_share(_gradient(model, name), settings.top) for name in layers}
+            shares = {name: top_share(_gradient(model, name), settings.top) for name in settings.layers}
             records.append({"round": round + 1, "training_loss": value, **shares})
         if time.monotonic() - saved >= settings.checkpoint_seconds:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint, {**state, "records": records, "round": round + 1})
+            files.save({**state, "records": records, "round": round + 1}, {})
             saved = time.monotonic()
-    write_json(done, {"records": records, "environment": environment()})
-    checkpoint.unlink(missing_ok=True)
+    files.finish({"records": records, "environment": environment()}, {})
     return records
+
+
+def _taken_up(
+    settings: Spectrum, files: RunFolder, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer, list[Row], int]:
+    """Model, optimiser, records and round at the last sound checkpoint that fits, or at the start."""
+    for state in files.states():
+        model, optimizer = _start(settings, device)
+        try:
+            model.load_state_dict(state.content["model"])
+            optimizer.load_state_dict(state.content["optimizer"])
+            records, round = list(state.content["records"]), state.content["round"]
+            if not 0 <= round <= settings.num_rounds or len(records) != round // settings.record_every:
+                raise ValueError(f"it is of round {round} and holds {len(records)} records")
+        except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
+            files.refuse(state, error)
+            continue
+        return model, optimizer, records, round
+    return *_start(settings, device), [], 0
+
+
+def _start(settings: Spectrum, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = settings.task.model(settings.seeds[0]).to(device)
+    return model, settings.task.optimizer(model, settings.learning_rate)
 
 
 def _step(

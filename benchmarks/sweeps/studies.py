@@ -12,12 +12,16 @@ from laser_wireless.benchmarks.training_run import torch_device
 
 
 class Place(NamedTuple):
-    """Where a study writes and computes: folder, name in titles, torch device by its word, processes (0: one per core)."""
+    """Where a study writes and computes: folder, name in titles, torch device by its word, processes (0: one per core).
+
+    reports: where tables and pictures go: the folder, unless it cannot be written.
+    """
 
     folder: Path
     name: str
     device: str
     jobs: int
+    reports: Path
 
 
 class Study(NamedTuple):
@@ -61,7 +65,7 @@ def _power() -> Study:
 
         def run(place: Place) -> int:
             rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
-            return report(sweep, rows, place.folder, place.name, shown, apart, draw)
+            return report(sweep, rows, place.reports, place.name, shown, apart, draw)
 
         return run
 
@@ -81,7 +85,7 @@ def _spectrum() -> Study:
 
         def run(place: Place) -> int:
             rows = run_spectrum(settings, place.folder, device=torch_device(place.device))
-            return report_spectrum(settings, rows, place.folder, place.name, shown, apart)
+            return report_spectrum(settings, rows, place.reports, place.name, shown, apart)
 
         return run
 
@@ -96,7 +100,7 @@ def _communication() -> Study:
         published = content.pop("published", None)
         settings = communication_from(content)
         shown, _ = read_published(published, set(settings.schemes))
-        return lambda place: report_communication(settings, place.folder, place.name, shown)
+        return lambda place: report_communication(settings, place.reports, place.name, shown)
 
     return Study({"study": "communication"}, {}, Communication, prepare)
 

@@ -13,13 +13,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote_plus
 
 import torch
 from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
-from laser_wireless.benchmarks.records import Row, write_json
+from laser_wireless.benchmarks.records import Row
+from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.sweeps.candidates import (
     NOISELESS,
     Candidate,
@@ -30,6 +33,8 @@ from laser_wireless.benchmarks.sweeps.candidates import (
 )
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
 from tqdm import tqdm
+
+_LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
 METRICS = {"loss": False, "perplexity": False, "accuracy": True}
 """Metric of the test part -> whether higher is better."""
@@ -119,11 +124,12 @@ class Cell:
 
     def folder(self, root: Path) -> Path:
         """The run's folder, named after what determines its result and its form."""
-        key = json.dumps({**self.spec, "checkpoint_seconds": None, "form": RESULT_FORM}, sort_keys=True)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:10]
         scheme = f"{self.scheme} {self.candidate.label}".strip()
-        name = f"{scheme}-P{self.energy_budget:g}-lr{self.candidate.learning_rate:g}-seed{self.seed}-{digest}"
-        return root / "runs" / "".join(c if c.isalnum() or c in "-+.=" else "_" for c in name)
+        key = {**self.spec, "checkpoint_seconds": None, "form": RESULT_FORM, "scheme": scheme}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
+        word = quote_plus(scheme, safe="=")[:_LONGEST_NAME]  # one to one: "a b" is a+b, "a_b" and "a=b" stay
+        name = f"{word}-P{self.energy_budget:g}-lr{self.candidate.learning_rate:g}-seed{self.seed}-{digest}"
+        return root / "runs" / name
 
 
 def sweep_from(content: Spec) -> Sweep:
@@ -227,6 +233,7 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
     place = torch_device(device)
     jobs = jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
     (root / "runs").mkdir(parents=True, exist_ok=True)
+    _said.clear()
     owner = os.getpid() if jobs > 1 else 0
     tasks = (delayed(_execute)(number, cell, root, device, owner) for number, cell in enumerate(todo))
     finished: Iterable[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
@@ -254,9 +261,19 @@ def _execute(number: int, cell: Cell, root: Path, device: Place, owner: int) -> 
             os._exit(1)  # the sweep was killed: leave the run to the next one, as if killed with it
 
     folder = cell.folder(root)
+    options: dict[str, Any] = {"progress": progress, "spec": cell.spec, "tell": partial(_say_once, root)}
     try:
         folder.mkdir(exist_ok=True)
-        write_json(folder / "config.json", cell.spec)
-        return number, train(run_from(cell.spec), folder, device=torch_device(device), progress=progress)
+        return number, train(run_from(cell.spec), folder, device=torch_device(device), **options)
     except (ValueError, TypeError, RuntimeError, OSError) as error:
         return number, {"status": "failed", "reason": f"{folder.name}: {error}"}
+
+
+_said: set[tuple[Path, str]] = set()
+
+
+def _say_once(root: Path, text: str) -> None:
+    """Tell the user what holds for many runs of a sweep once in a process."""
+    if (root, text) not in _said:
+        _said.add((root, text))
+        say(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable, hub_file
-from laser_wireless.training.checkpoint import whole_file
+from laser_wireless.training.checkpoint import broken_seal, sealed_file
 from tqdm import tqdm
 
 Tokens = npt.NDArray[np.uint16]
@@ -79,7 +80,7 @@ def encoded(rows: Any, files: tuple[Path, Path], vocabulary: int, cache: Path) -
             parts += [np.array(encoding.ids, dtype=np.uint16) for encoding in tokenizer.encode_batch_fast(some)]
             bar.update(len(some))
     cache.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with sealed_file(path) as file:
         np.save(file, np.concatenate(parts))
     found = _cached(path)
     assert found is not None
@@ -93,10 +94,14 @@ def default_cache() -> Path:
 
 def _cached(path: Path) -> Tokens | None:
     """The tokens in a file; none if there is no such file, or no whole one."""
-    try:
-        found = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # the length is checked against the header
+    if not path.exists():
         return None
+    with path.open("rb") as file:
+        reason = broken_seal(file)
+    if reason:
+        print(f"{path} is damaged: {reason}; the text is encoded again", file=sys.stderr)
+        return None
+    found = np.load(path, mmap_mode="r")
     return found if found.dtype == np.uint16 and found.ndim == 1 else None
 
 

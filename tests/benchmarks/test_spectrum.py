@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from laser_wireless.benchmarks import run_folder
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps import spectrum
 from laser_wireless.benchmarks.sweeps.spectrum import Spectrum, moving_average, run_spectrum, top_share
@@ -42,19 +43,19 @@ def test_the_share_is_that_of_the_last_mini_batch(tmp_path):
 def test_a_study_cut_off_after_any_checkpoint_gives_the_same_rows(tmp_path, monkeypatch):
     expected = run_spectrum(make(seeds=[0, 1]), tmp_path / "whole", device=CPU)
     assert len(expected) == 2 * 2 * 4
-    original = spectrum.save_checkpoint
+    original = run_folder.save_checkpoint
     for _ in range(3):
 
         def save_and_die(path, content):
             original(path, content)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(spectrum, "save_checkpoint", save_and_die)
+        monkeypatch.setattr(run_folder, "save_checkpoint", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             run_spectrum(make(seeds=[0, 1], checkpoint_seconds=0.0), tmp_path / "broken", device=CPU)
-    monkeypatch.setattr(spectrum, "save_checkpoint", original)
+    monkeypatch.setattr(run_folder, "save_checkpoint", original)
     assert run_spectrum(make(seeds=[0, 1]), tmp_path / "broken", device=CPU) == expected
-    assert not list(tmp_path.rglob("checkpoint.pt"))
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"result.json"}
 
 
 def test_layers_are_hidden_ones_unless_named():

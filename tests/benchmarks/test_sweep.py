@@ -80,12 +80,21 @@ def test_processes_and_one_process_give_the_same_rows_and_nothing_is_done_twice(
 def test_one_run_that_fails_does_not_take_the_others(tmp_path):
     sweep = sweep_from(TINY | {"learning_rates": [0.1], "seeds": [0]})
     victim = next(cells(sweep, "z-sgd")).folder(tmp_path)
-    victim.mkdir(parents=True)
-    (victim / "result.json").write_text("{")
+    victim.parent.mkdir(parents=True)
+    victim.write_text("")  # where its folder should be
     rows = run_sweep(sweep, tmp_path, device="cpu", jobs=1)
     assert [row["status"] for row in rows] == ["done", "done", "failed", "done", "done"]
-    assert "result.json" in rows[2]["reason"]
-    assert (victim / "result.json").read_text() == "{"
+    assert victim.name in rows[2]["reason"]
+
+
+def test_names_of_schemes_and_folders_are_one_to_one(tmp_path):
+    """Two schemes of one configuration must not share a folder, whatever signs or capitals tell their names apart."""
+    names = ["a b", "a_b", "a+b", "a/b", "a%2Fb", "A b", "ä b", "..", "x" * 130 + "1", "x" * 130 + "2"]
+    sweep = sweep_from(TINY | {"schemes": dict.fromkeys(names, "z-sgd")})
+    folders = [cell.folder(tmp_path) for name in names for cell in cells(sweep, name)]
+    assert len({str(folder).casefold() for folder in folders}) == len(folders) == 8 * len(names)
+    assert all(folder.parent == tmp_path / "runs" and len(folder.name) < 200 for folder in folders)
+    assert folders[0].name.startswith("a+b-P10-lr0.03-seed0-")
 
 
 @pytest.mark.parametrize(

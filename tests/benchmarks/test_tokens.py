@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.faults import faults_of, inject
 from helpers.public_data import text_splits, write_tokenizer
 from laser_wireless.benchmarks.tasks import tokens
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable
@@ -46,6 +47,16 @@ def test_text_is_tokenised_once_and_a_damaged_cache_again(files, rows, tmp_path,
     monkeypatch.setattr(tokens, "_tokenizer", None)  # not called any more
     assert np.array_equal(encoded(rows, files, 320, tmp_path / "cache"), first)
     assert list((tmp_path / "cache").iterdir()) == [path]
+
+
+def test_any_fault_of_the_cache_is_named_and_the_text_encoded_again(files, rows, tmp_path, capsys):
+    def again(folder):
+        found = np.array(encoded(rows, files, 320, folder)).tolist()
+        return found, capsys.readouterr().err
+
+    encoded(rows, files, 320, tmp_path / "cache")
+    wrong, _ = inject(tmp_path / "cache", again, tmp_path / "scratch", set(), faults_of(tmp_path / "cache"))
+    assert not wrong, "\n".join(wrong)
 
 
 def test_another_text_or_tokeniser_has_a_cache_of_its_own(files, rows, tmp_path):

@@ -71,10 +71,10 @@ def theory(words: list[str]) -> int:
     settings_class, answer, examples = _SUBCOMMANDS[name]
     spec: Spec = {}
     own: dict[str, Any] = {"output": None}
-    if read_options(words[1:], spec, own):
+    if read_options(words[1:], spec, own, settings_class):
         return _help(name, settings_class, examples)
-    inner = {"schemes": _schemes(spec.pop("schemes"))} if "schemes" in spec else {}
-    said: _Answer = answer(call(settings_class, spec, name, inner))
+    made = {"schemes": _schemes(spec["schemes"])} if spec.get("schemes") is not None else {}
+    said: _Answer = answer(call(settings_class, {**spec, **made}, ""))
     print(aligned([{name: "-" if cell == "" else cell for name, cell in row.items()} for row in said.shown]))
     print(f"\n{said.remark}")
     if own["output"] is not None:

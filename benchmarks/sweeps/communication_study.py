@@ -37,8 +37,7 @@ def communication_from(content: Spec) -> Communication:
     """
     found = read_schemes(content.get("schemes"), {})
     schemes: dict[str, Any] = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in found.items()}
-    plain = {name: value for name, value in content.items() if name != "schemes"}
-    settings: Communication = call(Communication, plain, "sweep", {"schemes": schemes})
+    settings: Communication = call(Communication, {**content, "schemes": schemes}, "")
     model_shapes(settings.model)
     return settings
 

@@ -51,7 +51,7 @@ def read_published(value: Any, known: Container[str] | None = None) -> tuple[lis
     for entry in entries:
         if not isinstance(entry, dict):
             raise BadConfiguration(f"published must be a mapping with file and series, got {entry!r}")
-        published: Published = call(Published, entry, "published", {})
+        published: Published = call(Published, entry, "published")
         rows += _rows(published, known)
         apart = apart or published.apart
     return rows, apart

@@ -29,6 +29,7 @@ from laser_wireless.benchmarks.sweeps.candidates import (
     read_schemes,
 )
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
+from laser_wireless.benchmarks.value_words import shown
 from tqdm import tqdm
 
 METRICS = {"loss": False, "perplexity": False, "accuracy": True}
@@ -140,7 +141,9 @@ def sweep_from(content: Spec) -> Sweep:
                 "such as laser sweep digits"
             )
     uplink = component(content.pop("uplink"), "uplink")
-    if isinstance(uplink, dict) and not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
+    if not isinstance(uplink, dict):
+        raise BadConfiguration(f"uplink must be one component, such as AnalogUplink, got {shown(uplink)}")
+    if not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
         raise BadConfiguration("uplink.energy_budget is set by the sweep: give --energy_budgets '[1, 4, 16]' instead")
     inner = {
         "schemes": read_schemes(content.pop("schemes"), uplink),
@@ -149,7 +152,7 @@ def sweep_from(content: Spec) -> Sweep:
     }
     if "downlink" in content:
         inner["downlink"] = component(content.pop("downlink"), "downlink")
-    sweep: Sweep = call(Sweep, content, "sweep", inner)
+    sweep: Sweep = call(Sweep, {**content, **inner}, "")
     for scheme in sweep.schemes:
         seen = []
         for cell in cells(sweep, scheme):
@@ -161,7 +164,7 @@ def sweep_from(content: Spec) -> Sweep:
 
 def run_from(spec: Spec) -> TrainingRun:
     """Build a run from its plain configuration."""
-    run: TrainingRun = assemble(TrainingRun, spec, "run")
+    run: TrainingRun = assemble(TrainingRun, spec, "")
     return run
 
 

@@ -138,7 +138,7 @@ def test_help_teaches(words, expected, capsys):
     ("words", "message"),
     [
         ("theory comunication", "did you mean communication"),
-        ("theory communication --modle gpt2", "did you mean model"),
+        ("theory communication --modle gpt2", "did you mean --model"),
         ("theory communication --model gpt", "did you mean gpt2"),
         ("theory communication --schemes [lazer]", "did you mean laser"),
         ("theory communication --schemes [Rayleigh]", "must be a compressor"),

@@ -29,6 +29,8 @@ from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PLAIN_WORD
 
 Spec = dict[str, Any]
 
+_NAMES = {path: name for name, path in CLASSES.items()}
+
 
 class BadConfiguration(ValueError):
     """A configuration that cannot be built; the message names the place, what was found and the remedy."""
@@ -118,6 +120,12 @@ def _function(function: Any, arguments: Spec, place: str, hint: Any) -> Any:
                 f"{place}: {found}, got {', '.join(arguments)}; leave them out, or write a function around it"
             )
         return function
+    passed = [name for name in arguments if name in inspect.signature(function).parameters and name not in parameters]
+    if passed:
+        own = ", ".join(parameters) or "none"
+        raise BadConfiguration(
+            f"{place}: {passed[0]!r} is passed to {function.__name__} in every call and cannot be set; it takes {own}"
+        )
     values = _arguments(function, parameters, arguments, place)
     return BoundFunction(function, **values) if values else function
 
@@ -243,6 +251,7 @@ def _word(word: str, place: str) -> Spec:
             f"{place}: noiseless is the scheme z-sgd over a channel without noise: take z-sgd, with noise_variance 0 in the "
             "uplink; a sweep always draws it"
         )
+    word = _NAMES.get(word, word)
     name, kind = _last_name(place), PRESETS.get(word, {"class_path": word})["class_path"]
     fitting = [PRESETS.get(known, {"class_path": known})["class_path"] for known in COMPONENTS.get(name, ())]
     if fitting and kind in CLASSES and kind not in fitting:

@@ -194,7 +194,7 @@ def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, o
 
     print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\n{_HOW}\n\nOptions:{own}")
     print(help_text.options_of(target, chosen=spec))
-    chosen = help_text.chosen_components(spec)
+    chosen = help_text.chosen_components(spec, target)
     print(f"\n{chosen}\n" if chosen else "")
     print(f"Words that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0

@@ -72,7 +72,7 @@ def check_fields(settings: Any) -> None:
     Raises:
         Misfit: a value of the wrong kind.
     """
-    hints = hints_of(type(settings))
+    hints = hints_of(settings.__class__)
     for field in fields(settings):
         value = getattr(settings, field.name)
         fitted = fit(value, hints.get(field.name, Any), field.name)

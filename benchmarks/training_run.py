@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, environment, read_csv, read_json, write_csv, write_json
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.benchmarks.tasks.contract import CheckedTask
@@ -60,7 +61,7 @@ class TrainingRun:
         learning_rate: of the task's optimiser.
         seed: of the model's start, data order, gains, noise and compressor.
         evaluate_every: rounds between looks at the validation part; the last round is always evaluated.
-        checkpoint_seconds: seconds between checkpoints.
+        checkpoint_seconds: seconds between checkpoints; infinite for none.
     """
 
     task: Task
@@ -75,6 +76,7 @@ class TrainingRun:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_devices", "num_rounds", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -82,6 +84,8 @@ class TrainingRun:
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
         if self.seed < 0:
             raise ValueError(f"seed must be >= 0, got {self.seed}")
+        if self.checkpoint_seconds < 0:
+            raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
 
 class Diverged(ArithmeticError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table, published_megabytes, published_schemes
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy, influence_curves, influence_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
@@ -24,7 +24,7 @@ from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
-from laser_wireless.benchmarks.sweeps.candidates import read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.compression import Compressor
 
 _COMMON = """
@@ -90,10 +90,7 @@ def theory(words: list[str]) -> int:
 
 def _schemes(value: Any) -> dict[str, Compressor]:
     """The compressors that a list or mapping of words names."""
-    made = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in read_schemes(value, {}).items()}
-    for name, compressor in made.items():
-        if not callable(getattr(compressor, "encode", None)):
-            raise BadConfiguration(f"schemes.{name} must be a compressor, got {compressor!r}")
+    made = {name: build_compressor(scheme.compressor, name) for name, scheme in read_schemes(value, {}).items()}
     if not made:
         raise BadConfiguration("schemes must name at least one")
     return made

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from laser_wireless.benchmarks.assembly import Spec, build, call
+from laser_wireless.benchmarks.assembly import Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
-from laser_wireless.benchmarks.sweeps.candidates import read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
 from laser_wireless.compression import Compressor
 
@@ -36,7 +35,7 @@ def communication_from(content: Spec) -> Communication:
         BadConfiguration: misspelt keys, unknown words, values out of range.
     """
     found = read_schemes(content.get("schemes"), {})
-    schemes: dict[str, Any] = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in found.items()}
+    schemes = {name: build_compressor(scheme.compressor, name) for name, scheme in found.items()}
     settings: Communication = call(Communication, {**content, "schemes": schemes}, "")
     model_shapes(settings.model)
     return settings

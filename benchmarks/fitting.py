@@ -28,12 +28,15 @@ _REMEDIES = {"inf": "; YAML writes .inf", "nan": "; YAML writes .nan"}
 
 
 class Misfit(ValueError):
-    """A value of the wrong kind; the message names place, requirement and what was found."""
+    """A value of the wrong kind; the message names place, requirement and what was found.
 
-    def __init__(self, place: str, requirement: str, found: Any) -> None:
+    telling: how much more it says than that the value is of none of the kinds; more for a value that nearly fits.
+    """
+
+    def __init__(self, place: str, requirement: str, found: Any, *, nearly: bool = False) -> None:
         remedy = _REMEDIES.get(found.lower().lstrip("+-"), "") if isinstance(found, str) else ""
         super().__init__(f"{place} must be {requirement}, got {shown(found)}{remedy}")
-        self.place, self.found = place, found
+        self.telling = (len(place), nearly)
 
 
 @cache
@@ -57,13 +60,13 @@ def fit(value: Any, hint: Any, place: str) -> Any:
     Raises:
         Misfit: it is of none of the kinds.
     """
-    deepest = Misfit(place, words_of(hint), value)
+    most = Misfit(place, words_of(hint), value)
     for kind in members_of(hint):
         try:
             return _fit(value, kind, place)
         except Misfit as error:  # an entry that does not fit says more than the list that holds it
-            deepest = error if len(error.place) > len(deepest.place) else deepest
-    raise deepest
+            most = error if error.telling > most.telling else most
+    raise most
 
 
 def check_fields(settings: Any) -> None:
@@ -106,7 +109,7 @@ def _number(value: Any, place: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise Misfit(place, "a number within the reach of a float", value) from None
+        raise Misfit(place, "a number within the reach of a float", value, nearly=True) from None
 
 
 def _integer(value: Any, place: str) -> int:
@@ -114,7 +117,7 @@ def _integer(value: Any, place: str) -> int:
     if isinstance(value, bool) or not (isinstance(value, int) or whole):
         raise Misfit(place, "an integer", value)
     if abs(value) > _LARGEST:
-        raise Misfit(place, "an integer of at most 2^63 - 1", value)
+        raise Misfit(place, "an integer of at most 2^63 - 1", value, nearly=True)
     return int(value)
 
 
@@ -126,9 +129,10 @@ def _truth(value: Any, place: str) -> bool:
 
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
-        raise Misfit(place, "text (in YAML, in quotes)" if isinstance(value, bool | int | float) else "text", value)
+        plain = isinstance(value, bool | int | float)
+        raise Misfit(place, "text (in YAML, in quotes)" if plain else "text", value, nearly=plain)
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise Misfit(place, "text without control characters", value)
+        raise Misfit(place, "text without control characters", value, nearly=True)
     return value
 
 

@@ -47,7 +47,8 @@ def _words(kind: Any) -> str:
     if kind in _WORDS:
         return _WORDS[kind]
     if get_origin(kind) is Literal:
-        return ", ".join(map(repr, get_args(kind)))
+        *others, last = map(repr, get_args(kind))
+        return f"{', '.join(others)} or {last}" if others else last
     if get_origin(kind) is Callable or kind is Callable:
         return "a function"
     if is_mapping(kind):

@@ -22,6 +22,7 @@ from laser_wireless.benchmarks.calculations.influence_study import InfluenceStud
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise_table, noise_totals
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
@@ -56,6 +57,9 @@ class Communication:
 
     model: str = "gpt2"
     schemes: Mapping[str, Compressor] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def theory(words: list[str]) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from laser_wireless.benchmarks.assembly import Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
+from laser_wireless.benchmarks.entries import check_some
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
@@ -26,6 +28,10 @@ class Communication:
 
     model: str
     schemes: dict[str, Compressor]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_some("schemes", list(self.schemes))
 
 
 def communication_from(content: Spec) -> Communication:

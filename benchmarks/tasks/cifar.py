@@ -66,8 +66,6 @@ class Cifar:
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.classes not in _FORMS:
-            raise ValueError(f"classes must be 10 or 100, got {self.classes}")
         check_task(self, "batch_size", "validation_size")
         check_sharding(self.sharding, self.alpha)
 

@@ -87,7 +87,7 @@ def test_options_mean_the_same_in_any_order():
         ("--compressor.rnk 3", "no argument 'rnk'; did you mean rank"),
         ("--compressor.rank abc", "rank must be an integer, got 'abc'"),
         ("--compressor.rank 0", "rank must be an integer >= 1"),
-        ("--compressor.rule bth", "rule must be 'alternating', 'both', got 'bth'"),
+        ("--compressor.rule bth", "rule must be 'alternating' or 'both', got 'bth'"),
         (
             "--uplink.fading Jakes --uplink.fading.doppler_hz inf",
             r"doppler_hz must be a number or a list of numbers, got 'inf'; YAML writes .inf",
@@ -107,7 +107,7 @@ def test_options_mean_the_same_in_any_order():
         ("--uplink.fading nowhere.fade", "cannot import nowhere.fade"),
         ("--uplink.fading torch.no_such_thing", "cannot import torch.no_such_thing"),
         ("--uplink.energy_budget -3", "energy_budget must be finite and > 0"),
-        ("--uplink.coherence blok", "coherence must be 'round', 'block', 'symbol' or an integer, got 'blok'"),
+        ("--uplink.coherence blok", "coherence must be 'round', 'block' or 'symbol' or an integer, got 'blok'"),
     ],
 )
 def test_bad_options_are_refused_by_name(line, message):

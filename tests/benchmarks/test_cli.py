@@ -223,7 +223,7 @@ def test_help_teaches(words, expected, capsys):
         ),
         ("run --uplink.energy_budget", "needs a value"),
         ("sweep nothing.yaml", "no file 'nothing.yaml', and presets are cifar10-power"),
-        ("sweep cifar10-power --scale smal", "--scale must be 'full', 'small', got 'smal'"),
+        ("sweep cifar10-power --scale smal", "--scale must be 'full' or 'small', got 'smal'"),
         ("sweep digits --scale small", "no section 'small'"),
         ("sweep cifar10-power --published.file nothing.csv", "no file 'nothing.csv'"),
         ("channel --fading Raleigh", "did you mean Rayleigh"),

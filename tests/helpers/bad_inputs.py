@@ -6,6 +6,7 @@ What a kind takes is said here a second time, as a short list of texts that it n
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -163,7 +164,7 @@ def bad_places() -> Iterator[BadInput]:
 
 def bad_texts(hint: Any, name: str) -> list[str]:
     """Texts, as YAML writes them, that no kind of an annotation takes."""
-    kinds = _kinds(hint)
+    kinds = kinds_of(hint)
     lists = [_bad_for(kind) for kind in kinds if kind is not torch.Tensor]
     common = [text for text in lists[0] if all(text in other for other in lists[1:])]
     return [text for text in common if not (name in COMPONENTS and text == "abc" and str in kinds)]
@@ -194,9 +195,30 @@ def _bad_for(kind: Any) -> list[str]:
     return [text for text in _ALL if text not in good]
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The kinds that an annotation allows."""
     if get_origin(hint) is Literal:
         return (hint,)
     if get_origin(hint) is Union or type(hint).__name__ == "UnionType":
-        return tuple(kind for member in get_args(hint) for kind in _kinds(member))
+        return tuple(kind for member in get_args(hint) for kind in kinds_of(member))
     return (hint,)
+
+
+def bad_values(hint: Any) -> list[Any]:
+    """Python values that no kind of an annotation takes; beside the texts, what only Python can pass."""
+    kinds = [kind for kind in kinds_of(hint) if kind is not torch.Tensor]
+    taken: dict[Any, Any] = {
+        float: lambda value: type(value) in (int, float) and value == value,
+        int: lambda value: type(value) is int and abs(value) < 2**63,
+        bool: lambda value: type(value) is bool,
+        str: lambda value: type(value) is str and value.isprintable(),
+        type(None): lambda value: value is None,
+        Any: lambda value: True,
+        dict: lambda value: type(value) is dict,
+    }
+    values = ["abc", "a\0b", 3, 1.5, 16.0, True, None, math.nan, 2**63, {"a": 1}, [math.nan], [True, 1]]
+    return [value for value in values if not any(taken.get(get_origin(kind) or kind, _never)(value) for kind in kinds)]
+
+
+def _never(value: Any) -> bool:
+    return False

@@ -174,7 +174,8 @@ def _arguments(target: Callable[..., Any], parameters: Mapping[str, inspect.Para
     various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given and p.kind not in various]
     if missing:
-        raise BadConfiguration(f"{_head(place)}{target.__name__} needs {', '.join(missing)}")
+        options = ", ".join("--" + _inside(place, name).replace("[", ".").replace("]", "") for name in missing)
+        raise BadConfiguration(f"{_head(place)}{target.__name__} needs {', '.join(missing)}; give {options}")
     return values
 
 

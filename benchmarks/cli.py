@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -48,7 +49,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(__doc__)
         return 0
     if words[0] not in commands:
-        print(f"laser: {words[0]!r} is not a command; use {', '.join(commands)} (laser --help)", file=sys.stderr)
+        near = difflib.get_close_matches(words[0], commands, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        print(f"laser: {words[0]!r} is not a command; {hint}use {', '.join(commands)} (laser --help)", file=sys.stderr)
         return 2
     try:
         return commands[words[0]](words[1:])

@@ -85,7 +85,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Multipath": {"paths": "tdl-c"},
     "TappedDelayLine": {"profile": "C", "delay_spread_s": 1e-7},
     "Distances": {"distances_m": [1.0]},
-    "Positions": {"positions_m": [[1.0, 2.0, 3.0]]},
+    "Positions": {"positions_m": [[1.0, 2.0]]},
     "NoisyCsi": {"nmse": 0.1},
     "RandomDropout": {"drop_probability": 0.1},
     "Stragglers": {"extra_s": 1.0},

@@ -6,8 +6,8 @@ A component is written as a word (`Rayleigh`, `laser`, `my_module.my_fading`) or
 
 and as options `--compressor LowRank --compressor.rank 4`. Several in a row are a list of them; options reach one by its
 place, `--uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.smoothness 2`. Both become one nested plain value, a
-*spec*, which is what a run records of itself. Classes are checked and converted by their annotations; a function is taken as
-it is.
+*spec*, which is what a run records of itself. Arguments are checked and converted by their annotations. A plain function
+takes arguments too: those that its place does not pass.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-from laser_wireless.benchmarks.value_words import misfit
+from laser_wireless.benchmarks.bound_function import BoundFunction, settable
+from laser_wireless.benchmarks.fitting import Misfit, fit, hints_of
+from laser_wireless.benchmarks.strict_yaml import NotYaml, parse_yaml
+from laser_wireless.benchmarks.users_code import users_line
+from laser_wireless.benchmarks.value_words import entry_of, is_list, members_of, shown
 from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PLAIN_WORDS, PRESETS
 
 Spec = dict[str, Any]
+
+_NAMES = {path: name for name, path in CLASSES.items()}
 
 
 class BadConfiguration(ValueError):
@@ -48,13 +53,16 @@ def component(value: Any, place: str) -> Any:
         return [component(entry, f"{place}[{i}]") for i, entry in enumerate(value)]
     if not isinstance(value, dict):
         return value
+    arguments = value.get("init_args") or {}
     if set(value) - {"class_path", "init_args"} or not isinstance(value.get("class_path"), str):
         raise BadConfiguration(
-            f"{place} must be a name, or {{class_path: NAME, init_args: {{...}}}}, got {value!r}; "
+            f"{place} must be a name, or {{class_path: NAME, init_args: {{...}}}}, got {shown(value)}; "
             f"for example {place}: {{class_path: {_examples(place)[0]}, init_args: {{}}}}"
         )
+    if not isinstance(arguments, dict):
+        raise BadConfiguration(f"{place}: init_args must be a mapping from names to values, got {shown(arguments)}")
     found = _word(value["class_path"], place)
-    for name, entry in (value.get("init_args") or {}).items():
+    for name, entry in arguments.items():
         found["init_args"][name] = component(entry, f"{place}.{name}") if name in COMPONENTS else entry
     return found
 
@@ -80,109 +88,160 @@ def override(spec: Spec, path: Sequence[str], value: Any) -> None:
     where[name] = component(value, ".".join(path)) if name in COMPONENTS else value
 
 
-def build(spec: Any, place: str) -> Any:
+def build(spec: Any, place: str, hint: Any = Any) -> Any:
     """Make the object that a spec describes.
+
+    Args:
+        spec: plain, as `component` gives it.
+        place: where it stands, for error messages.
+        hint: annotation of that place; says what a function is passed there.
 
     Raises:
         BadConfiguration: an unknown or misspelt argument, a value of the wrong type, or one that the class refuses.
     """
     if isinstance(spec, list):
-        return [build(entry, f"{place}[{i}]") for i, entry in enumerate(spec)]
+        inner = next((entry_of(kind) for kind in members_of(hint) if is_list(kind)), hint)
+        return [build(entry, f"{place}[{i}]", inner) for i, entry in enumerate(spec)]
     if not isinstance(spec, dict):
         return spec
-    target = resolve(spec["class_path"], place)
-    arguments = spec["init_args"]
-    if not inspect.isclass(target):
+    target, arguments = resolve(spec["class_path"], place), spec["init_args"]
+    if inspect.isclass(target):
+        return assemble(target, arguments, place)
+    return _function(target, arguments, place, hint)
+
+
+def _function(function: Any, arguments: Spec, place: str, hint: Any) -> Any:
+    """A function, or an object of the user's; with arguments bound, checked like those of a class."""
+    parameters = settable(function, hint) if inspect.isfunction(function) else None
+    if parameters is None:
         if arguments:
-            raise BadConfiguration(f"{place}: {spec['class_path']} is a function and takes no arguments, got {arguments}")
-        return target
-    return assemble(target, arguments, place, f"{place}.")
+            found = f"{shown(function)} takes no arguments here"
+            raise BadConfiguration(
+                f"{place}: {found}, got {', '.join(arguments)}; leave them out, or write a function around it"
+            )
+        return function
+    passed = [name for name in arguments if name in inspect.signature(function).parameters and name not in parameters]
+    if passed:
+        own = ", ".join(parameters) or "none"
+        raise BadConfiguration(
+            f"{place}: {passed[0]!r} is passed to {function.__name__} in every call and cannot be set; it takes {own}"
+        )
+    values = _arguments(function, parameters, arguments, place)
+    return BoundFunction(function, **values) if values else function
 
 
-def assemble(target: Callable[..., Any], arguments: Spec, place: str, prefix: str = "") -> Any:
+def assemble(target: Callable[..., Any], arguments: Spec, place: str) -> Any:
     """Call a class or function with plain arguments and with components, which are built first.
 
     Args:
         target: what to call.
         arguments: its arguments, components as specs.
-        place: where it stands, for error messages.
-        prefix: of the places of its components.
+        place: where it stands, for error messages; empty for the options of a command themselves.
     """
-    _check_names(target, arguments, place)
-    given = [name for name, entry in arguments.items() if name in COMPONENTS and _holds_components(entry)]
-    for name in given:
-        _check_number(target, name, arguments[name], f"{prefix}{name}")
-    inner = {name: build(arguments[name], f"{prefix}{name}") for name in given}
-    return call(target, {name: entry for name, entry in arguments.items() if name not in inner}, place, inner)
+    hints, inner = hints_of(target), {}
+    _check_names(target.__name__, inspect.signature(target).parameters, arguments, place)
+    for name, entry in arguments.items():
+        if name in COMPONENTS and _holds_components(entry):
+            hint = hints.get(name, Any)
+            _check_number(entry, hint, _inside(place, name))
+            inner[name] = build(entry, _inside(place, name), hint)
+    return call(target, {**arguments, **inner}, place)
+
+
+def call(target: Callable[..., Any], arguments: Spec, place: str) -> Any:
+    """Call a class or function with arguments, plain or built, checked against its annotations.
+
+    Raises:
+        BadConfiguration: see `build`.
+    """
+    values = _arguments(target, inspect.signature(target).parameters, arguments, place)
+    try:
+        return target(**values)
+    except Exception as error:
+        said, own = isinstance(error, ImportError | OSError | TypeError | ValueError), users_line(error)
+        if not (said or own or isinstance(error, ArithmeticError | RuntimeError)):
+            raise  # a fault of this package's
+        reason = " ".join(f"{'' if said else f'{type(error).__name__}: '}{error}{own}".split())
+        owner = "" if reason.startswith(target.__name__) or not place else f"{target.__name__}: "
+        raise BadConfiguration(f"{_head(place)}{owner}{reason}") from error
+
+
+def _arguments(target: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], given: Spec, place: str) -> Spec:
+    """Arguments of a class or function, checked and converted."""
+    _check_names(target.__name__, parameters, given, place)
+    hints = hints_of(target)
+    values = {name: _fitted(entry, hints.get(name, Any), _inside(place, name)) for name, entry in given.items()}
+    various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given and p.kind not in various]
+    if missing:
+        options = ", ".join("--" + _inside(place, name).replace("[", ".").replace("]", "") for name in missing)
+        raise BadConfiguration(f"{_head(place)}{target.__name__} needs {', '.join(missing)}; give {options}")
+    return values
+
+
+def _fitted(value: Any, hint: Any, place: str) -> Any:
+    """A value that fits its annotation, or a message with a remedy."""
+    try:
+        return fit(value, hint, place)
+    except Misfit as error:
+        words = COMPONENTS.get(_last_name(place), ())[:3]
+        example = f"[{', '.join(words)}]" if all(map(is_list, members_of(hint))) else ", ".join(words)
+        raise BadConfiguration(f"{error}{f'; for example {example}' if words else ''}") from error
 
 
 def _holds_components(entry: Any) -> bool:
     return isinstance(entry, dict) or (isinstance(entry, list) and any(isinstance(part, dict) for part in entry))
 
 
-def _check_number(target: Callable[..., Any], name: str, entry: Any, place: str) -> None:
-    """Refuse a list of components where one is wanted, and one where a list is wanted, by the annotation."""
-    annotation = str(inspect.signature(target).parameters[name].annotation)
-    if isinstance(entry, list) and "list[" not in annotation and annotation[:1].isupper():
-        raise BadConfiguration(f"{place} must be one component, got a list of {len(entry)}")
-    if isinstance(entry, dict) and annotation.startswith("list[") and " | " not in annotation:
+def _check_number(entry: Any, hint: Any, place: str) -> None:
+    """Refuse a list of components where one is wanted, and one where a list is wanted, before they are built."""
+    lists = [is_list(kind) for kind in members_of(hint)]
+    if isinstance(entry, list) and hint is not Any and not any(lists):
+        raise BadConfiguration(f"{place} must be one component, got a list of {len(entry)}; name one, without brackets")
+    if isinstance(entry, dict) and all(lists):
         word = entry["class_path"].rsplit(".", 1)[-1]
         raise BadConfiguration(
             f"{place} must be a list, such as [{word}]; as options, --{place} '[{word}]' and --{place}.0.ARGUMENT"
         )
 
 
-def _check_names(target: Callable[..., Any], arguments: Spec, place: str) -> None:
-    known = inspect.signature(target).parameters
-    for name in arguments:
+def _check_names(owner: str, known: Mapping[str, inspect.Parameter], given: Iterable[str], place: str) -> None:
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else "."
             raise BadConfiguration(
-                f"{place}: {target.__name__} has no argument {name!r}{hint} It takes {', '.join(known) or 'none'}"
+                f"{_head(place)}{owner} has no argument {shown(name)}{hint} It takes {', '.join(known) or 'none'}"
             )
 
 
-def call(target: Callable[..., Any], plain: Spec, place: str, inner: Spec) -> Any:
-    """Call a class or function with plain arguments, checked against its annotations, and built ones."""
-    _check_names(target, plain, place)
-    known = inspect.signature(target).parameters
-    missing = [n for n, p in known.items() if p.default is p.empty and n not in plain and n not in inner]
-    parser = ArgumentParser(exit_on_error=False, add_help=False)
-    skipped: set[str | int] = {name for name in known if name not in plain}
-    if inspect.isclass(target):
-        parser.add_class_arguments(target, None, skip=skipped)
-    else:
-        parser.add_function_arguments(target, None, skip=skipped)
-    try:
-        values = parser.parse_object(plain).as_dict()
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise BadConfiguration(f"{place}: {target.__name__}: {misfit(target, plain, error)}") from error
-    if missing and all(known[name].kind is not inspect.Parameter.VAR_KEYWORD for name in missing):
-        raise BadConfiguration(f"{place}: {target.__name__} needs {', '.join(missing)}")
-    try:
-        return target(**values, **inner)
-    except (ImportError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        owner = "" if reason.startswith(target.__name__) else f"{target.__name__}: "
-        raise BadConfiguration(f"{place}: {owner}{reason}") from error
+def _inside(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _head(place: str) -> str:
+    return f"{place}: " if place else ""
 
 
 def load_yaml(path: str) -> Spec:
     """Read a configuration file.
 
     Raises:
-        BadConfiguration: it does not exist, is no YAML, or holds no mapping.
+        BadConfiguration: it does not exist, is no YAML in UTF-8, or holds no mapping.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+        content = parse_yaml(Path(path).read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise BadConfiguration(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise BadConfiguration(f"{path} is not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadConfiguration(f"{path} is not text in UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
+    except NotYaml as error:
+        raise BadConfiguration(f"{path} is not YAML as it is read here: {error}") from error
     if not isinstance(content, dict):
-        raise BadConfiguration(f"{path} must hold a mapping of options, got {type(content).__name__}")
+        found = "nothing" if content is None else shown(content)
+        raise BadConfiguration(f"{path} must hold a mapping of options, such as num_devices: 16, got {found}")
     return content
 
 
@@ -193,6 +252,7 @@ def _word(word: str, place: str) -> Spec:
             f"{place}: noiseless is the scheme z-sgd over a channel without noise: take z-sgd, with noise_variance 0 in the "
             "uplink; a sweep always draws it"
         )
+    word = _NAMES.get(word, word)
     name, kind = _last_name(place), PRESETS.get(word, {"class_path": word})["class_path"]
     fitting = [PRESETS.get(known, {"class_path": known})["class_path"] for known in COMPONENTS.get(name, ())]
     if fitting and kind in CLASSES and kind not in fitting:
@@ -232,4 +292,8 @@ def resolve(path: str, place: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise BadConfiguration(f"{place}: cannot import {path} ({error}); is its folder the working directory?") from error
+        reason = " ".join(str(error).split())
+        raise BadConfiguration(f"{place}: cannot import {path} ({reason}); is its folder the working directory?") from error
+    except Exception as error:  # whatever a user's module does while it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}{users_line(error)}".split())
+        raise BadConfiguration(f"{place}: importing {path} failed ({reason})") from error

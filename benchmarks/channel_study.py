@@ -13,6 +13,8 @@ import torch
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import envelope
+from laser_wireless.benchmarks.entries import LARGEST_DB, check_decibels
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
 from laser_wireless.benchmarks.theory.receivers import receiver_mse
@@ -90,6 +92,7 @@ class ChannelStudy:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.view not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {self.view!r}")
         for name in ("num_devices", "num_symbols", "num_lags"):
@@ -98,12 +101,11 @@ class ChannelStudy:
         for name in ("num_rounds", "num_links", "num_slots"):
             if not getattr(self, name) >= 2:
                 raise ValueError(f"{name} must be >= 2, for a standard error, got {getattr(self, name)}")
-        if not self.snr_db:
-            raise ValueError("snr_db must hold at least one value")
-        if not all(map(math.isfinite, self.snr_db)):
-            raise ValueError(f"snr_db must hold finite values in dB, got {self.snr_db}")
-        if not math.isfinite(self.fade_db):
-            raise ValueError(f"fade_db must be finite, got {self.fade_db}")
+        check_decibels("snr_db", self.snr_db)
+        if not abs(self.fade_db) <= LARGEST_DB:
+            raise ValueError(f"fade_db must be finite and within {LARGEST_DB:g} dB of 0, got {self.fade_db}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {self.seed}")
         for name in ("fading", "power_control", "receiver", "num_rx_antennas"):
             if not several(getattr(self, name)):
                 raise ValueError(f"{name} must hold at least one entry, got an empty list")

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -19,10 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, override
-from laser_wireless.benchmarks.options import read_options
+from laser_wireless.benchmarks.options import lay_over, own_option, read_options, split_options
+from laser_wireless.benchmarks.quiet_end import ends_quietly
 from laser_wireless.benchmarks.records import Row, aligned, writable_or_temporary, write_text
+from laser_wireless.benchmarks.strict_yaml import dump_yaml
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
 from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import NoiselessBroadcast
@@ -36,6 +38,10 @@ _COMMON = """
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 done, 1 a run failed, 2 bad options."""
+    return ends_quietly(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, os.getcwd())  # so that my_module.my_fading is found from the working directory
     commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel, "theory": _theory}
@@ -43,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__doc__)
         return 0
     if words[0] not in commands:
-        print(f"laser: {words[0]!r} is not a command; use {', '.join(commands)} (laser --help)", file=sys.stderr)
+        near = difflib.get_close_matches(words[0], commands, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        print(f"laser: {words[0]!r} is not a command; {hint}use {', '.join(commands)} (laser --help)", file=sys.stderr)
         return 2
     try:
         return commands[words[0]](words[1:])
@@ -76,9 +84,9 @@ def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {name: component(word, name) for name, word in _RUN_DEFAULTS.items()}
     own = {"output": None, "device": "auto"}
-    if read_options(words, spec, own):
+    if read_options(words, spec, own, TrainingRun):
         return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
-    run: TrainingRun = assemble(TrainingRun, spec, "run")
+    run: TrainingRun = assemble(TrainingRun, spec, "")
     place = torch_device(own["device"])
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     folder = Path(
@@ -122,21 +130,25 @@ def _claim(folder: Path) -> None:
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
-    from laser_wireless.benchmarks.sweeps.study_file import find_study, preset_names, study_loader
+    from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--scale=") else [word])]
-    scale = str(words[words.index("--scale") + 1 :][0]) if "--scale" in words[:-1] else "full"
-    load, name, content = study_loader(scale), "sweep", {}
-    if words and (words[0] == "--config" or not words[0].startswith("-")):
-        words = words[words[0] == "--config" :]
-        path = find_study(words.pop(0)) if words else "--config"
-        name, content = Path(path).stem, load(path)
+    name, file, content = "sweep", "", {}
+    if words and not words[0].startswith("-"):
+        file, words = words[0], words[1:]
+    given, wants_help = split_options(words)
+    if file and "config" in given:
+        raise BadConfiguration(f"--config must not be given beside the file {file!r}; name one of them")
+    file, scale = given.pop("config", file), own_option("scale", given.get("scale", "full"))
+    if file:
+        path = find_study(file)
+        name, content = Path(path).stem, load_study(path, scale)
     study = study_of(content)
     spec: Spec = {name: component(word, name) for name, word in study.defaults.items()}
     for key, entry in content.items():
         override(spec, [key], entry)
-    if read_options(words, spec, own):
+    lay_over(given, spec, own, study.settings, study.others)
+    if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
         return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
     go = study.prepare(spec)
@@ -144,8 +156,8 @@ def _sweep(words: list[str]) -> int:
     folder = Path(own["output"] or Path("runs") / name)
     folder.mkdir(parents=True, exist_ok=True)
     reports = writable_or_temporary(folder)
-    write_text(reports / "sweep.yaml", yaml.safe_dump({**study.word, **spec}, sort_keys=False))
-    return go(Place(folder, name, own["device"], int(own["jobs"]), reports))
+    write_text(reports / "sweep.yaml", dump_yaml({**study.word, **spec}))
+    return go(Place(folder, name, own["device"], own["jobs"], reports))
 
 
 def _channel(words: list[str]) -> int:
@@ -155,15 +167,15 @@ def _channel(words: list[str]) -> int:
 
     spec: Spec = {"fading": component("NoFading", "fading"), "power_control": component("AlignedInversion", "power_control")}
     own: dict[str, Any] = {"output": None, "device": "auto"}
-    if read_options(words, spec, own):
+    if read_options(words, spec, own, ChannelStudy):
         return _help("channel", ChannelStudy, spec, _CHANNEL_EXAMPLES)
-    settings: ChannelStudy = assemble(ChannelStudy, spec, "channel")
+    settings: ChannelStudy = assemble(ChannelStudy, spec, "")
     chosen = [spec["fading"], *([spec["power_control"]] if settings.view in ("error", "all") else [])]
     parts = ["+".join(e["class_path"].rsplit(".", 1)[-1] for e in (s if isinstance(s, list) else [s])) for s in chosen]
     parts += [] if settings.view == "error" else [settings.view]
     folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(parts)}".lower())
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", yaml.safe_dump(spec, sort_keys=True))
+    write_text(folder / "config.yaml", dump_yaml(spec, sort_keys=True))
     show_channel(settings, folder, torch_device(own["device"]), partial(tqdm, disable=None))
     return 0
 
@@ -180,7 +192,7 @@ def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, o
 
     print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\n{_HOW}\n\nOptions:{own}")
     print(help_text.options_of(target, chosen=spec))
-    chosen = help_text.chosen_components(spec)
+    chosen = help_text.chosen_components(spec, target)
     print(f"\n{chosen}\n" if chosen else "")
     print(f"Words that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0

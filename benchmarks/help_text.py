@@ -5,17 +5,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from docstring_parser import parse
 from laser_wireless.benchmarks.assembly import Spec, resolve
+from laser_wireless.benchmarks.bound_function import settable
+from laser_wireless.benchmarks.fitting import hints_of
 from laser_wireless.benchmarks.vocabulary import COMPONENTS, PLAIN_WORDS, PRESETS
 
 _WIDTH = 110
 
 
-def options_of(target: Callable[..., Any], prefix: str = "", components: bool = True, chosen: Spec | None = None) -> str:
+def options_of(
+    target: Callable[..., Any],
+    prefix: str = "",
+    components: bool = True,
+    chosen: Spec | None = None,
+    parameters: Mapping[str, inspect.Parameter] | None = None,
+) -> str:
     """One entry per argument of a class or function: option, default, what its docstring says.
 
     Args:
@@ -23,10 +31,11 @@ def options_of(target: Callable[..., Any], prefix: str = "", components: bool = 
         prefix: of its options.
         components: whether an option that can name a component, here or elsewhere, says which.
         chosen: the configuration so far, which says what is taken where no default is.
+        parameters: those that can be set; all of them if None.
     """
     described = {entry.arg_name: entry.description or "" for entry in parse(target.__doc__ or "").params}
     lines = []
-    for name, parameter in inspect.signature(target).parameters.items():
+    for name, parameter in (inspect.signature(target).parameters if parameters is None else parameters).items():
         default = _default(target, name)
         named = components and name in COMPONENTS and not (isinstance(default, str) and default in PLAIN_WORDS.get(name, ()))
         words = f" ({', '.join(COMPONENTS[name])} or an import path)" if named else ""
@@ -59,8 +68,8 @@ def places(target: Callable[..., Any]) -> set[str]:
     return names | {"fading"} if "uplink" in names else names
 
 
-def chosen_components(spec: Spec, prefix: str = "") -> str:
-    """The options of every component that a configuration names."""
+def chosen_components(spec: Spec, owner: Callable[..., Any], prefix: str = "") -> str:
+    """The options of every component that a configuration, of the arguments of its owner, names."""
     parts = []
     entries = [(name, entry) for name, entry in spec.items() if not isinstance(entry, list)]
     lists = [(name, entry) for name, entry in spec.items() if isinstance(entry, list)]
@@ -72,7 +81,10 @@ def chosen_components(spec: Spec, prefix: str = "") -> str:
             parts.append(f"{target.__name__} (--{prefix}{name}): {headline}")
             if inspect.isclass(target) and inspect.signature(target).parameters:
                 parts.append(options_of(target, f"{prefix}{name}."))
-            inner = chosen_components(entry["init_args"], f"{prefix}{name}.")
+            elif inspect.isfunction(target):
+                own = settable(target, hints_of(owner).get(name.split(".")[0], Any))
+                parts += [options_of(target, f"{prefix}{name}.", parameters=own)] if own else []
+            inner = chosen_components(entry["init_args"], target, f"{prefix}{name}.")
             parts += [inner] if inner else []
     return "\n\n".join(parts)
 

@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec
 from laser_wireless.benchmarks.fingerprint import CONFIGURATION, Fingerprint, changes, completed, plain_form
 from laser_wireless.benchmarks.records import Row, read_sealed_json, write_sealed_json, write_text
+from laser_wireless.benchmarks.strict_yaml import NotYaml, dump_yaml, parse_yaml
 from laser_wireless.training import load_checkpoint, save_checkpoint
 from laser_wireless.training.checkpoint import DamagedFile, remove_leftovers, sync_folder
 from tqdm import tqdm
@@ -71,7 +71,7 @@ class RunFolder:
         spec: Spec | None = None,
     ) -> None:
         self.folder, self.fingerprint, self._check, self._tell = folder, fingerprint, check, tell
-        self._spec, self._config = spec, yaml.safe_dump(spec, sort_keys=True)
+        self._spec, self._config = spec, dump_yaml(spec, sort_keys=True)
         self.place, self._beside = folder, folder / BESIDE
         self._refused: set[Path] = set()
         self._keeps_old = self._is_ours = False
@@ -225,8 +225,8 @@ class RunFolder:
 def _configuration_in(path: Path) -> Spec | None:
     """What a config.yaml holds; None if that is no configuration."""
     try:
-        found = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):  # damaged bytes may fail anywhere
+        found = parse_yaml(path.read_text(encoding="utf-8"))
+    except (NotYaml, UnicodeDecodeError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
@@ -66,7 +67,7 @@ class TrainingRun:
         learning_rate: of the task's optimiser.
         seed: of the model's start, data order, gains, noise and compressor.
         evaluate_every: rounds between looks at the validation part; the last round is always evaluated.
-        checkpoint_seconds: seconds between checkpoints.
+        checkpoint_seconds: seconds between checkpoints; infinite for none.
     """
 
     task: Task
@@ -81,6 +82,7 @@ class TrainingRun:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_devices", "num_rounds", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -88,6 +90,8 @@ class TrainingRun:
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
         if self.seed < 0:
             raise ValueError(f"seed must be >= 0, got {self.seed}")
+        if self.checkpoint_seconds < 0:
+            raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
 
 class Diverged(ArithmeticError):

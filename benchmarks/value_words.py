@@ -2,58 +2,71 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import sys
-from collections.abc import Callable
-from typing import Any
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from laser_wireless.benchmarks.vocabulary import COMPONENTS
+from torch import Tensor
 
-_KINDS = (
-    (r"\b(?:torch\.)?Tensor\b \| | \| (?:torch\.)?Tensor\b", ""),  # which no option can hold
-    (r"(?:typing\.)?Literal\[([^\]]*)\]", r"\1"),
-    (r"(?:collections\.abc\.)?Callable\[.*\]", "a function"),
-    (r"\bLargeScale\b", "a function"),
-    (r"\b(?:list|Sequence)\[float\]|\btuple\[float, \.\.\.\]", "a list of numbers"),
-    (r"\b(?:list|Sequence)\[int\]|\btuple\[int, \.\.\.\]", "a list of integers"),
-    (r"\b(?:list|Sequence)\[str\]|\btuple\[str, \.\.\.\]", "a list of words"),
-    (r"\bfloat\b", "a number"),
-    (r"\bint\b", "an integer"),
-    (r"\bbool\b", "true or false"),
-    (r"\bstr\b", "a word"),
-    (r"\bNone\b", "null"),
-    (r" \| ", " or "),
-)
+_WORDS = {float: "a number", int: "an integer", bool: "true or false", str: "text", type(None): "null"}
+_MANY = {float: "numbers", int: "integers", bool: "true or false", str: "texts"}
 
 
-def kind_in_words(target: Callable[..., Any], name: str) -> str:
-    """What a parameter takes, in words, from its annotation: `float | None` is "a number or null"."""
-    annotation = inspect.signature(target).parameters[name].annotation
-    names = vars(sys.modules[target.__module__])
-    parts = [str(annotation)] if "[" in str(annotation) else str(annotation).split(" | ")
-    for place, part in enumerate(parts):
-        if part in names and not inspect.isclass(names[part]):  # an alias: say what it stands for
-            parts[place] = str(names[part]).replace("'", '"')
-    text = " | ".join(parts)
-    for pattern, words in _KINDS:
-        text = re.sub(pattern, words, text)
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+def members_of(hint: Any) -> tuple[Any, ...]:
+    """The kinds that a resolved annotation allows: those of a union, one otherwise."""
+    if get_origin(hint) is Annotated:
+        return members_of(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(kind for member in get_args(hint) for kind in members_of(member))
+    return (type(None),) if hint is None else (hint,)
 
 
-def misfit(target: Callable[..., Any], values: dict[str, Any], error: Exception) -> str:
-    """Say which value is of the wrong kind, and what it should be.
+def is_list(kind: Any) -> bool:
+    """Whether a kind is a list, tuple or other sequence of entries."""
+    return (get_origin(kind) or kind) in (list, tuple, Sequence, Collection, Iterable)
 
-    Args:
-        target: the class or function whose arguments they are.
-        values: by name of the argument.
-        error: of the parser, which names the argument.
-    """
-    found = re.search(r'key "(\w+)', str(error))
-    name = found.group(1) if found else ""
-    if name not in values:
-        return " ".join(str(error).split())
-    infinite = isinstance(values[name], str) and values[name].lower().lstrip("+-") in ("inf", "nan")
-    remedy = f"; for example {', '.join(COMPONENTS[name][:3])}" if name in COMPONENTS else ""
-    remedy = "; YAML writes .inf and .nan" if infinite else remedy
-    return f"{name} must be {kind_in_words(target, name)}, got {values[name]!r}{remedy}"
+
+def is_mapping(kind: Any) -> bool:
+    """Whether a kind is a dictionary or other mapping."""
+    return (get_origin(kind) or kind) in (dict, Mapping, MutableMapping)
+
+
+def entry_of(kind: Any) -> Any:
+    """The annotation of the entries of a list, or of the values of a mapping."""
+    arguments = [argument for argument in get_args(kind) if argument is not Ellipsis][is_mapping(kind) :]
+    return arguments[0] if len(arguments) == 1 else Any
+
+
+def words_of(hint: Any) -> str:
+    """An annotation in words: `float | None` is "a number or null". Tensors are left out: no option can hold one."""
+    members = members_of(hint)
+    return " or ".join(dict.fromkeys(_words(kind) for kind in members if kind is not Tensor or len(members) == 1))
+
+
+def _words(kind: Any) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if get_origin(kind) is Literal:
+        *others, last = map(repr, get_args(kind))
+        return f"{', '.join(others)} or {last}" if others else last
+    if get_origin(kind) is Callable or kind is Callable:
+        return "a function"
+    if is_mapping(kind):
+        return "a mapping from names" + ("" if entry_of(kind) is Any else f" to {_many(entry_of(kind))}")
+    if is_list(kind):
+        return "a list" + ("" if entry_of(kind) is Any else f" of {_many(entry_of(kind))}")
+    return getattr(kind, "__name__", None) or str(kind)
+
+
+def _many(hint: Any) -> str:
+    words = [
+        _MANY.get(kind) or _words(kind).replace("a list", "lists").replace("a mapping", "mappings")
+        for kind in members_of(hint)
+    ]
+    return " or ".join(dict.fromkeys(words))
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it, as YAML has it and not too long."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from laser_wireless.benchmarks.entries import check_decibels
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory import Influence, OneBlock, bound_of_the_paper, influence_of
 from laser_wireless.channels import energy_from_snr, from_db
@@ -64,13 +66,13 @@ class InfluenceStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _ = self.block
         if self.rank < 1:
             raise ValueError(f"rank must be >= 1, got {self.rank}")
         if not 0 <= self.captured <= 1:
             raise ValueError(f"captured must lie in [0, 1], got {self.captured}")
-        if not self.snr_db:
-            raise ValueError("snr_db must hold at least one value")
+        check_decibels("snr_db", self.snr_db)
 
     @property
     def block(self) -> OneBlock:

@@ -11,6 +11,7 @@ import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.calculations.message_parts import Part, part_of
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import Allocation, LeastNoiseAllocation, NormAllocation, UniformAllocation
@@ -51,6 +52,7 @@ class NoiseStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.energy_budget < math.inf:
             raise ValueError(f"energy_budget must be finite and > 0, got {self.energy_budget}")
         if self.num_devices < 1:

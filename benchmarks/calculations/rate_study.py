@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
+from laser_wireless.benchmarks.entries import check_each, check_some
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory import (
     Problem,
@@ -61,11 +63,13 @@ class RateStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _ = self.problem
-        if not self.num_rounds or min(self.num_rounds) < 1:
-            raise ValueError(f"num_rounds must hold numbers >= 1, got {self.num_rounds}")
-        if self.influence is not None and (not self.influence or min(self.influence) < 0):
-            raise ValueError(f"influence must hold numbers >= 0, got {self.influence}")
+        check_some("num_rounds", self.num_rounds)
+        check_each("num_rounds", self.num_rounds, "an integer >= 1", lambda rounds: rounds >= 1)
+        if self.influence is not None:
+            check_some("influence", self.influence)
+            check_each("influence", self.influence, "finite and >= 0", lambda factor: 0 <= factor < math.inf)
 
     @property
     def problem(self) -> Problem:

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, call
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table, published_megabytes, published_schemes
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy, influence_curves, influence_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise_table, noise_totals
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
-from laser_wireless.benchmarks.sweeps.candidates import read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.compression import Compressor
 
 _COMMON = """
@@ -57,6 +58,9 @@ class Communication:
     model: str = "gpt2"
     schemes: Mapping[str, Compressor] | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def theory(words: list[str]) -> int:
     """Run `laser theory`; returns the exit status."""
@@ -71,10 +75,10 @@ def theory(words: list[str]) -> int:
     settings_class, answer, examples = _SUBCOMMANDS[name]
     spec: Spec = {}
     own: dict[str, Any] = {"output": None}
-    if read_options(words[1:], spec, own):
+    if read_options(words[1:], spec, own, settings_class):
         return _help(name, settings_class, examples)
-    inner = {"schemes": _schemes(spec.pop("schemes"))} if "schemes" in spec else {}
-    said: _Answer = answer(call(settings_class, spec, name, inner))
+    made = {"schemes": _schemes(spec["schemes"])} if spec.get("schemes") is not None else {}
+    said: _Answer = answer(call(settings_class, {**spec, **made}, ""))
     print(aligned([{name: "-" if cell == "" else cell for name, cell in row.items()} for row in said.shown]))
     print(f"\n{said.remark}")
     if own["output"] is not None:
@@ -90,10 +94,7 @@ def theory(words: list[str]) -> int:
 
 def _schemes(value: Any) -> dict[str, Compressor]:
     """The compressors that a list or mapping of words names."""
-    made = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in read_schemes(value, {}).items()}
-    for name, compressor in made.items():
-        if not callable(getattr(compressor, "encode", None)):
-            raise BadConfiguration(f"schemes.{name} must be a compressor, got {compressor!r}")
+    made = {name: build_compressor(scheme.compressor, name) for name, scheme in read_schemes(value, {}).items()}
     if not made:
         raise BadConfiguration("schemes must name at least one")
     return made

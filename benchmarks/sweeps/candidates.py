@@ -13,10 +13,16 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, component
+from laser_wireless.benchmarks.entries import check_grid, check_some
+from laser_wireless.benchmarks.fitting import Misfit, fit
+from laser_wireless.benchmarks.value_words import shown
+from laser_wireless.benchmarks.vocabulary import COMPONENTS
+from laser_wireless.compression import Compressor
 
 NOISELESS = "noiseless"
 DEFAULT = "default"
+_LONGEST_NAME = 100
 
 Grids = Sequence[float] | Mapping[str, Sequence[float]]
 """Learning rates: for all schemes, or by scheme."""
@@ -59,26 +65,70 @@ def read_schemes(value: Any, uplink: Spec) -> dict[str, Scheme]:
         BadConfiguration: another form, unknown words, or a scheme of its own under the name "noiseless".
     """
     if isinstance(value, list):
-        value = {str(word): word for word in value}
+        value = _named_after_themselves(value)
     if not isinstance(value, dict):
-        raise BadConfiguration(f"schemes must be a list of words or a mapping name -> compressor, got {value!r}")
+        raise BadConfiguration(f"schemes must be a list of words or a mapping name -> compressor, got {shown(value)}")
+    for name in value:
+        _check_scheme_name(name)
     if value.get(NOISELESS, NOISELESS) != NOISELESS:
         raise BadConfiguration(f"schemes must not use the name {NOISELESS!r}: the noiseless line is always drawn")
-    return {str(name): _scheme(str(name), entry, uplink) for name, entry in value.items() if name != NOISELESS}
+    return {name: _scheme(name, entry, uplink) for name, entry in value.items() if name != NOISELESS}
+
+
+def build_compressor(spec: Spec, name: str) -> Compressor:
+    """Build the compressor of the scheme of a name.
+
+    Raises:
+        BadConfiguration: arguments that it does not take, or no compressor; the message names the scheme.
+    """
+    place = f"schemes.{name}"
+    try:
+        made: Compressor = fit(build(spec, place), Compressor, place)
+    except Misfit as error:
+        raise BadConfiguration(f"{error}; for example {', '.join(COMPONENTS['compressor'][:3])}") from error
+    return made
+
+
+def _named_after_themselves(words: list[Any]) -> dict[str, Any]:
+    for place, word in enumerate(words):
+        if not isinstance(word, str) or word in words[:place]:
+            raise BadConfiguration(
+                f"schemes[{place}] must be a word that stands once, such as laser, got {shown(word)}; "
+                "a mapping name -> compressor gives names of your own"
+            )
+    return {word: word for word in words}
+
+
+def _check_scheme_name(name: Any) -> None:
+    """Refuse a name that could not be told from others in tables, legends and folders."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise BadConfiguration(
+            f"schemes must have names of 1 to {_LONGEST_NAME} printable characters, not spaces alone, got {shown(name)}"
+        )
 
 
 def _scheme(name: str, entry: Any, uplink: Spec) -> Scheme:
     place = f"schemes.{name}"
     if not isinstance(entry, dict) or "class_path" in entry:
-        return Scheme(component(entry, place), uplink)
+        return Scheme(_one(entry, place), uplink)
     if "compressor" not in entry or set(entry) - {"compressor", "uplink"}:
-        raise BadConfiguration(f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink}}, got {entry!r}")
+        raise BadConfiguration(
+            f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink}}, got {shown(entry)}"
+        )
     changes = entry.get("uplink") or {}
     if not isinstance(changes, dict):
         raise BadConfiguration(
-            f"{place}.uplink must be a mapping of arguments, or {{class_path, init_args}}, got {changes!r}"
+            f"{place}.uplink must be a mapping of arguments, or {{class_path, init_args}}, got {shown(changes)}"
         )
-    return Scheme(component(entry["compressor"], f"{place}.compressor"), _merged(uplink, changes, f"{place}.uplink"))
+    return Scheme(_one(entry["compressor"], f"{place}.compressor"), _merged(uplink, changes, f"{place}.uplink"))
+
+
+def _one(entry: Any, place: str) -> Spec:
+    """The spec of a compressor."""
+    found = component(entry, place)
+    if not isinstance(found, dict):
+        raise BadConfiguration(f"{place} must be one compressor, such as laser or LowRank, got {shown(entry)}")
+    return found
 
 
 def _merged(uplink: Spec, changes: Spec, place: str) -> Spec:
@@ -124,19 +174,16 @@ def check_grids(
         if missing and DEFAULT not in learning_rates:
             raise ValueError(f"learning_rates must have an entry for {', '.join(missing)}, or one named {DEFAULT!r}")
     grids = {name: grid_of(learning_rates, name) for name in (*names, NOISELESS)}
-    for grid in grids.values():
-        if not grid or len(set(grid)) != len(grid):
-            raise ValueError(f"learning_rates must hold at least one entry and none twice, got {grid}")
-        if not min(grid) > 0 or sorted(grid) != grid:
-            raise ValueError(f"learning_rates must be > 0 and ascending, got {grid}")
+    for name, grid in grids.items():
+        named = isinstance(learning_rates, Mapping)
+        check_grid(f"learning_rates.{name if name in learning_rates else DEFAULT}" if named else "learning_rates", grid)
     counts = {name: len(grid) for name, grid in grids.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(f"learning_rates must give every scheme the same number of rates to choose among, got {counts}")
     _check_names("tune", tune, names)
     for name, arguments in tune.items():
         for argument, values in arguments.items():
-            if not values or len(set(map(str, values))) != len(values):
-                raise ValueError(f"tune.{name}.{argument} must hold at least one value and none twice, got {list(values)}")
+            check_some(f"tune.{name}.{argument}", values)
 
 
 def _check_names(place: str, found: Iterable[str], known: Sequence[str]) -> None:

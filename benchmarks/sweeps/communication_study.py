@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from laser_wireless.benchmarks.assembly import Spec, build, call
+from laser_wireless.benchmarks.assembly import Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
+from laser_wireless.benchmarks.entries import check_some
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
-from laser_wireless.benchmarks.sweeps.candidates import read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
 from laser_wireless.compression import Compressor
 
@@ -28,6 +29,10 @@ class Communication:
     model: str
     schemes: dict[str, Compressor]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_some("schemes", list(self.schemes))
+
 
 def communication_from(content: Spec) -> Communication:
     """Check the plain content of a YAML file.
@@ -36,9 +41,8 @@ def communication_from(content: Spec) -> Communication:
         BadConfiguration: misspelt keys, unknown words, values out of range.
     """
     found = read_schemes(content.get("schemes"), {})
-    schemes: dict[str, Any] = {name: build(scheme.compressor, f"schemes.{name}") for name, scheme in found.items()}
-    plain = {name: value for name, value in content.items() if name != "schemes"}
-    settings: Communication = call(Communication, plain, "sweep", {"schemes": schemes})
+    schemes = {name: build_compressor(scheme.compressor, name) for name, scheme in found.items()}
+    settings: Communication = call(Communication, {**content, "schemes": schemes}, "")
     model_shapes(settings.model)
     return settings
 

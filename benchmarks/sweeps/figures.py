@@ -51,7 +51,7 @@ def read_figure(value: Any, sweep: Sweep) -> Draw | None:
         return None
     if not isinstance(value, dict):
         raise BadConfiguration(f"figure must be a mapping with kind, got {value!r}")
-    layout: Layout = call(Layout, value, "figure", {})
+    layout: Layout = call(Layout, value, "figure")
     if layout.kind == "argument":
         for name, scheme in sweep.schemes.items():
             if not isinstance(scheme.compressor["init_args"].get(layout.argument), int | float):

@@ -13,6 +13,7 @@ from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, call
 from laser_wireless.benchmarks.records import Row, read_csv
+from laser_wireless.benchmarks.value_words import shown
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -50,8 +51,8 @@ def read_published(value: Any, known: Container[str] | None = None) -> tuple[lis
     apart = False
     for entry in entries:
         if not isinstance(entry, dict):
-            raise BadConfiguration(f"published must be a mapping with file and series, got {entry!r}")
-        published: Published = call(Published, entry, "published", {})
+            raise BadConfiguration(f"published must be a mapping with file and series, got {shown(entry)}")
+        published: Published = call(Published, entry, "published")
         rows += _rows(published, known)
         apart = apart or published.apart
     return rows, apart
@@ -93,7 +94,7 @@ def _rows(published: Published, known: Container[str] | None) -> list[Row]:
 def _name(template: str, row: Row, path: Path) -> str:
     try:
         return template.format(**row)
-    except (KeyError, ValueError, IndexError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadConfiguration(
             f"published: {template!r} names a column that {path} does not have; it has {', '.join(row)}"
         ) from error

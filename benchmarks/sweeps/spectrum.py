@@ -18,7 +18,9 @@ from pathlib import Path
 
 import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
+from laser_wireless.benchmarks.entries import check_each, check_some
 from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.run_folder import RunFolder
 from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
@@ -44,7 +46,7 @@ class Spectrum:
         top: r, singular values that count.
         memory: b of the moving average, in [0, 1).
         seeds: of the runs.
-        checkpoint_seconds: seconds between checkpoints of a run.
+        checkpoint_seconds: seconds between checkpoints of a run; infinite for none.
     """
 
     task: Task
@@ -58,6 +60,7 @@ class Spectrum:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_rounds", "record_every", "top"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -67,8 +70,10 @@ class Spectrum:
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
         if not 0 <= self.memory < 1:
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds must hold at least one entry >= 0 and none twice, got {self.seeds}")
+        check_some("seeds", self.seeds)
+        check_each("seeds", self.seeds, "an integer >= 0", lambda seed: seed >= 0)
+        if self.checkpoint_seconds < 0:
+            raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
     def check_layers(self) -> list[str]:
         """Names of the layers to look at.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
 from laser_wireless.benchmarks.sweeps.published import read_published
 from laser_wireless.benchmarks.training_run import torch_device
+from laser_wireless.benchmarks.value_words import shown
 
 
 class Place(NamedTuple):
@@ -30,12 +31,14 @@ class Study(NamedTuple):
     word: its entry in a YAML file, {} for a study that needs none.
     defaults: components that stand without being named.
     settings: the class whose arguments its YAML gives.
+    others: what its YAML may hold beside them.
     prepare: checks the plain content and returns what is left to do, which returns the exit status.
     """
 
     word: Spec
     defaults: dict[str, str]
     settings: Callable[..., Any]
+    others: tuple[str, ...]
     prepare: Callable[[Spec], Callable[[Place], int]]
 
 
@@ -46,8 +49,8 @@ def study_of(spec: Spec) -> Study:
         BadConfiguration: no such study.
     """
     word = spec.pop("study", "power")
-    if word not in STUDIES:
-        raise BadConfiguration(f"study must be one of {', '.join(STUDIES)}, got {word!r}")
+    if not isinstance(word, str) or word not in STUDIES:
+        raise BadConfiguration(f"study must be one of {', '.join(STUDIES)}, got {shown(word)}")
     return STUDIES[word]()
 
 
@@ -69,7 +72,7 @@ def _power() -> Study:
 
         return run
 
-    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, prepare)
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, ("published", "figure"), prepare)
 
 
 def _spectrum() -> Study:
@@ -80,7 +83,7 @@ def _spectrum() -> Study:
         shown, apart = read_published(content.pop("published", None))
         if "task" in content:
             content["task"] = component(content["task"], "task")
-        settings: Spectrum = assemble(Spectrum, content, "sweep")
+        settings: Spectrum = assemble(Spectrum, content, "")
         settings.check_layers()
 
         def run(place: Place) -> int:
@@ -89,7 +92,7 @@ def _spectrum() -> Study:
 
         return run
 
-    return Study({"study": "spectrum"}, {}, Spectrum, prepare)
+    return Study({"study": "spectrum"}, {}, Spectrum, ("published",), prepare)
 
 
 def _communication() -> Study:
@@ -102,7 +105,7 @@ def _communication() -> Study:
         shown, _ = read_published(published, set(settings.schemes))
         return lambda place: report_communication(settings, place.reports, place.name, shown)
 
-    return Study({"study": "communication"}, {}, Communication, prepare)
+    return Study({"study": "communication"}, {}, Communication, ("published",), prepare)
 
 
 STUDIES: dict[str, Callable[[], Study]] = {"power": _power, "spectrum": _spectrum, "communication": _communication}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml
 
-SCALES = ("full", "small")
 PRESETS = Path(__file__).parent.parent / "presets"
 
 
@@ -29,17 +26,6 @@ def find_study(word: str) -> str:
 def preset_names() -> str:
     """The presets that come with the package, in one line."""
     return ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-
-
-def study_loader(scale: str) -> Callable[[str], Spec]:
-    """A reader of study files at a scale.
-
-    Raises:
-        BadConfiguration: no such scale.
-    """
-    if scale not in SCALES:
-        raise BadConfiguration(f"--scale must be {' or '.join(SCALES)}, got {scale!r}")
-    return partial(load_study, scale=scale)
 
 
 def load_study(path: str, scale: str) -> Spec:

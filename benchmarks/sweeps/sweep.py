@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -21,17 +22,21 @@ from urllib.parse import quote_plus
 import torch
 from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
+from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.sweeps.candidates import (
     NOISELESS,
     Candidate,
     Scheme,
+    build_compressor,
     candidates_of,
     check_grids,
     read_schemes,
 )
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
+from laser_wireless.benchmarks.value_words import shown
 from tqdm import tqdm
 
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
@@ -85,13 +90,13 @@ class Sweep:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("schemes", "energy_budgets", "seeds"):
-            values = list(getattr(self, name))
-            if not values or len(set(map(str, values))) != len(values):
-                raise ValueError(f"{name} must hold at least one entry and none twice, got {values}")
-        if min(self.energy_budgets) <= 0 or sorted(self.energy_budgets) != list(self.energy_budgets):
-            raise ValueError(f"energy_budgets must be > 0 and ascending, got {self.energy_budgets}")
+        check_fields(self)
+        check_some("schemes", list(self.schemes))
+        check_some("seeds", self.seeds)
+        check_each("seeds", self.seeds, "an integer >= 0", lambda seed: seed >= 0)
+        check_grid("energy_budgets", self.energy_budgets)
         check_grids(self.learning_rates, self.tune, self.schemes)
+        check_each("targets", self.targets or [], "finite", math.isfinite)
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
         if self.reference and self.reference not in self.schemes:
@@ -146,7 +151,9 @@ def sweep_from(content: Spec) -> Sweep:
                 "such as laser sweep digits"
             )
     uplink = component(content.pop("uplink"), "uplink")
-    if isinstance(uplink, dict) and not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
+    if not isinstance(uplink, dict):
+        raise BadConfiguration(f"uplink must be one component, such as AnalogUplink, got {shown(uplink)}")
+    if not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
         raise BadConfiguration("uplink.energy_budget is set by the sweep: give --energy_budgets '[1, 4, 16]' instead")
     inner = {
         "schemes": read_schemes(content.pop("schemes"), uplink),
@@ -155,11 +162,14 @@ def sweep_from(content: Spec) -> Sweep:
     }
     if "downlink" in content:
         inner["downlink"] = component(content.pop("downlink"), "downlink")
-    sweep: Sweep = call(Sweep, content, "sweep", inner)
+    sweep: Sweep = call(Sweep, {**content, **inner}, "")
     for scheme in sweep.schemes:
         seen = []
         for cell in cells(sweep, scheme):
             if cell.candidate.arguments not in seen:  # refuse now what would fail in every run
+                build_compressor(cell.spec["compressor"], scheme)
+                if sweep.schemes[scheme].uplink != sweep.uplink:
+                    build(cell.spec["uplink"], f"schemes.{scheme}.uplink")
                 run_from(cell.spec)
                 seen.append(cell.candidate.arguments)
     return sweep
@@ -167,7 +177,7 @@ def sweep_from(content: Spec) -> Sweep:
 
 def run_from(spec: Spec) -> TrainingRun:
     """Build a run from its plain configuration."""
-    run: TrainingRun = assemble(TrainingRun, spec, "run")
+    run: TrainingRun = assemble(TrainingRun, spec, "")
     return run
 
 

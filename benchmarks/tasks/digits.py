@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
-from laser_wireless.benchmarks.tasks.task import Split
+from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
@@ -61,8 +61,7 @@ class Digits:
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.batch_size < 1:
-            raise ValueError(f"width and batch_size must be >= 1, got {self.width} and {self.batch_size}")
+        check_task(self, "width", "batch_size")
         check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
-from laser_wireless.benchmarks.tasks.task import Split
+from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
@@ -46,9 +46,7 @@ class Mnist:
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "validation_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        check_task(self, "batch_size", "validation_size")
         check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 from laser_wireless.benchmarks.tasks.gpt import GPT
-from laser_wireless.benchmarks.tasks.task import Split
+from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
@@ -71,9 +71,9 @@ class StdlibText:
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
-        smallest = min(self.width, self.num_layers, self.num_heads, self.context, self.batch_size, self.evaluation_windows)
-        if smallest < 1 or self.width % self.num_heads:
-            raise ValueError(f"all sizes must be >= 1 and num_heads must divide width, got {self}")
+        check_task(self, "width", "num_layers", "num_heads", "context", "batch_size", "evaluation_windows")
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads must divide width = {self.width}, got {self.num_heads}")
 
     def model(self, seed: int) -> nn.Module:
         """Return the transformer over 256 byte values."""

@@ -7,8 +7,10 @@ part, and no part shares a sample with another.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import math
+from typing import Any, Literal, Protocol
 
+from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.channels import Streams
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -45,3 +47,23 @@ class Task(Protocol):
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return the factor on the learning rate in a round."""
         ...
+
+
+def check_task(task: Any, *sizes: str) -> None:
+    """Check the arguments of a task: every one by its annotation, sizes, weight decay and averaging by their ranges.
+
+    Args:
+        task: a dataclass with weight_decay and averaging.
+        sizes: names of its arguments that must be at least 1.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    check_fields(task)
+    for name in sizes:
+        if getattr(task, name) < 1:
+            raise ValueError(f"{name} must be >= 1, got {getattr(task, name)}")
+    if not 0 <= task.weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be finite and >= 0, got {task.weight_decay}")
+    if not 0 <= task.averaging < 1:
+        raise ValueError(f"averaging must lie in [0, 1), got {task.averaging}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from laser_wireless.benchmarks.tasks.gpt import GPT, GPT2_SMALL
 from laser_wireless.benchmarks.tasks.hub import Source, read_split
-from laser_wireless.benchmarks.tasks.task import Split
+from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.benchmarks.tasks.tokens import Tokens, default_cache, encoded, tokenizer_files
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -66,9 +66,11 @@ class WikiText:
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
-        sizes = (self.vocabulary, self.width, self.num_layers, self.num_heads, self.context, self.batch_size)
-        if min(*sizes, self.evaluation_windows or 1) < 1 or self.evaluation_windows == 0 or self.width % self.num_heads:
-            raise ValueError(f"all sizes must be >= 1 and num_heads must divide width, got {self}")
+        check_task(self, "vocabulary", "width", "num_layers", "num_heads", "context", "batch_size")
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads must divide width = {self.width}, got {self.num_heads}")
+        if self.evaluation_windows is not None and self.evaluation_windows < 1:
+            raise ValueError(f"evaluation_windows must be >= 1, got {self.evaluation_windows}")
         if self.vocabulary > 2**16:
             raise ValueError(f"vocabulary must be at most 65536, since tokens are kept in two bytes, got {self.vocabulary}")
         if not 0 <= self.dropout < 1:

@@ -73,6 +73,11 @@ class Scene:
         for name, places in (("base_station", [self.base_station or [0, 0, 0]]), ("positions", self.positions or [])):
             if not all(len(place) == 3 and all(math.isfinite(x) for x in place) for place in places):
                 raise ValueError(f"{name} must be finite x, y, z in metres, got {getattr(self, name)}")
+        for name in ("bs_yaw_deg", "device_height_m"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
+        if not self.min_gain_db < math.inf:
+            raise ValueError(f"min_gain_db must be finite, or -inf for no limit, got {self.min_gain_db}")
         if self.name == "empty" and self.positions is None:
             raise ValueError("positions must be given in an empty scene, which has no ground to sample them on")
         if not self.max_depth >= 0:

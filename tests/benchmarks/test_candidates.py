@@ -213,8 +213,8 @@ def test_targets_fall_back_to_the_reference_when_one_scheme_never_joins_the_othe
     ("change", "message"),
     [
         ({"tune": {"lasr": {"rank": [2]}}}, "tune names 'lasr'.*did you mean laser"),
-        ({"tune": {"laser": {"rank": []}}}, "tune.laser.rank must hold at least one value"),
-        ({"tune": {"laser": {"rank": [2, 2]}}}, "tune.laser.rank must hold at least one value and none twice"),
+        ({"tune": {"laser": {"rank": []}}}, "tune.laser.rank must hold at least one entry"),
+        ({"tune": {"laser": {"rank": [2, 2]}}}, "tune.laser.rank must hold at least one entry and none twice"),
         ({"tune": {"laser": {"rnk": [2]}}}, "no argument 'rnk'; did you mean rank"),
         ({"tune": {"laser": {"rank": [2, 0]}}}, "rank must be an integer >= 1"),
         ({"tune": {"noiseless": {"error_feedback": [True]}}}, "tune names 'noiseless'"),

@@ -175,7 +175,7 @@ def test_help_names_every_option_and_view(capsys):
         ("--num_rx_antennas 4", "num_rx_antennas = 4 needs a receiver"),
         ("--num_links 1", "num_links must be >= 2"),
         ("--num_lags 0", "num_lags must be >= 1"),
-        ("--fade_db .inf", "fade_db must be finite"),
+        ("--fade_db .inf", "fade_db must be finite and within 300 dB"),
         ("--link_gain [-1,1]", "link_gain must hold one finite power gain"),
     ],
 )

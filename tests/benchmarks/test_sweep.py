@@ -89,7 +89,7 @@ def test_one_run_that_fails_does_not_take_the_others(tmp_path):
 
 def test_names_of_schemes_and_folders_are_one_to_one(tmp_path):
     """Two schemes of one configuration must not share a folder, whatever signs or capitals tell their names apart."""
-    names = ["a b", "a_b", "a+b", "a/b", "a%2Fb", "A b", "ä b", "..", "x" * 130 + "1", "x" * 130 + "2"]
+    names = ["a b", "a_b", "a+b", "a/b", "a%2Fb", "A b", "ä b", "..", "x" * 99 + "1", "x" * 99 + "2"]
     sweep = sweep_from(TINY | {"schemes": dict.fromkeys(names, "z-sgd")})
     folders = [cell.folder(tmp_path) for name in names for cell in cells(sweep, name)]
     assert len({str(folder).casefold() for folder in folders}) == len(folders) == 8 * len(names)
@@ -103,8 +103,8 @@ def test_names_of_schemes_and_folders_are_one_to_one(tmp_path):
         ({"num_round": 3}, "no argument 'num_round'; did you mean num_rounds"),
         ({"energy_budgets": []}, "energy_budgets must hold at least one entry"),
         ({"energy_budgets": [10, 1]}, "energy_budgets must be > 0 and ascending"),
-        ({"energy_budgets": [0, 1]}, "energy_budgets must be > 0 and ascending"),
-        ({"learning_rates": [-1]}, "learning_rates must be > 0"),
+        ({"energy_budgets": [0, 1]}, r"energy_budgets\[0\] must be finite and > 0"),
+        ({"learning_rates": [-1]}, r"learning_rates\[0\] must be finite and > 0"),
         ({"seeds": [0, 0]}, "none twice"),
         ({"schemes": ["lasr"]}, "did you mean laser"),
         ({"schemes": "laser"}, "schemes must be a list of words or a mapping"),

@@ -2,7 +2,8 @@
 
 The initial model is known to every device (from a common seed, or given out beforehand). After that the base station
 broadcasts its parameters once a round, when the round's first gradient is asked for. Parameters of less than 32 bits
-are broadcast in float32. Buffers, such as the statistics of batch normalisation, are those of the model and not sent.
+are broadcast in float32, frozen ones with the others. Buffers, such as the statistics of batch normalisation, are those of
+the model and not sent.
 """
 
 from __future__ import annotations

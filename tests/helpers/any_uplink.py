@@ -52,6 +52,7 @@ from laser_wireless.channels import (
     TappedDelayLine,
     TimingOffset,
     ToneJammer,
+    Unnormalised,
     Weibull,
     ZeroForcing,
     draw_rounds,
@@ -224,6 +225,10 @@ def rounds(draw, num_rounds: int = 64) -> Rounds:
     if not uplink.in_time_domain and uplink.channel is None and draw(st.booleans()):
         options = {"num_rounds": num_rounds, "streams": Streams(seed), "device": "cpu"}
         gains = draw_rounds(
-            uplink.fading, num_devices, uplink.grid(layout), num_rx_antennas=uplink.num_rx_antennas, **options
+            Unnormalised(fading=uplink.fading),
+            num_devices,
+            uplink.grid(layout),
+            num_rx_antennas=uplink.num_rx_antennas,
+            **options,
         )
     return Rounds(uplink, layout, u.to(dtype), gains, seed)

@@ -39,7 +39,7 @@ def deep_fades(num_devices, num_rx_antennas, grid, *, round, generator):
     shape = (num_devices, num_rx_antennas, grid.num_slots, grid.num_frequency_blocks)
     h = torch.randn(shape, dtype=torch.complex64, device=generator.device, generator=generator)
     kept = torch.rand(shape, device=generator.device, generator=generator) > 1 / 3
-    return h * kept
+    return h * kept * 1.5**0.5
 
 
 def unit_gains(num_devices, num_rx_antennas, grid, *, round, generator):

@@ -193,7 +193,7 @@ def test_samples_that_are_no_complex_rows_are_refused(stage):
 @pytest.mark.parametrize("stage", [CarrierFrequencyOffset(hz=1.0), PhaseNoise(linewidth_hz=1.0)], ids=str)
 def test_stage_that_needs_time_says_so(stage):
     with pytest.raises(
-        ValueError, match=f"{type(stage).__name__} needs the time between samples; give the uplink a bandwidth_hz"
+        ValueError, match=f"{type(stage).__name__} needs the time between samples: give the uplink a bandwidth_hz"
     ):
         stage(samples(), Radio(mean_power=torch.ones(ROWS, 1)), generators=generators())
 

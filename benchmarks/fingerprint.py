@@ -83,7 +83,7 @@ def fingerprint_of(run: Any, spec: Any = None, *, form: int, code: str, folder: 
                 parts.setdefault(f"file {text}", _data_digest(place, folder))
     versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
     versions |= {name: _version(name) for name in ("laser-wireless", *sorted(libraries))}
-    return parts | versions | _own_code() | {f"laser_wireless.benchmarks.{Path(code).stem}": _file_digest(Path(code))}
+    return parts | versions | _own_code() | _own_file(code)
 
 
 def completed(fingerprint: Fingerprint) -> Fingerprint:
@@ -291,6 +291,11 @@ def _own_code() -> Fingerprint:
         digests = [(str(file.relative_to(root)), _file_digest(file)) for file in sorted(root.rglob("*.py"))]
         parts[f"laser_wireless.{name}"] = _sha256(json.dumps(digests).encode())
     return parts
+
+
+@functools.cache
+def _own_file(code: str) -> Fingerprint:
+    return {f"laser_wireless.benchmarks.{Path(code).stem}": _file_digest(Path(code))}
 
 
 @functools.cache

@@ -51,6 +51,7 @@ RUN = [
     "--device",
     "cpu",
 ]
+FADED = ["--uplink.fading", "Unnormalised", "--uplink.fading.fading"]
 RUN += ["--uplink.energy_budget", "1"]
 
 
@@ -108,7 +109,7 @@ def change(file: str) -> None:
 
 @pytest.mark.parametrize(("fading", "file", "said"), CASES.values(), ids=CASES)
 def test_a_change_is_named_and_the_result_is_that_of_a_fresh_run(fading, file, said, capsys):
-    words = ["--uplink.fading", fading, *(["--uplink.fading.recording", "own_trace.npy"] if "Replayed" in fading else [])]
+    words = [*FADED, fading, *(["--uplink.fading.fading.recording", "own_trace.npy"] if "Replayed" in fading else [])]
     assert command(*words, "--output", "out") == 0
     before = metrics()
     capsys.readouterr()
@@ -128,7 +129,7 @@ def test_a_change_is_named_and_the_result_is_that_of_a_fresh_run(fading, file, s
 
 
 def test_the_old_result_stays_until_the_new_one_is_whole_and_comes_back_with_the_old_code(monkeypatch, capsys):
-    words = ["--uplink.fading", "own_fading.my_fading", "--output", "out"]
+    words = [*FADED, "own_fading.my_fading", "--output", "out"]
     old_code = Path("own_fading.py").read_text()
     assert command(*words) == 0
     before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
@@ -155,7 +156,7 @@ def interrupted_training(rounds):
 
 
 def test_a_checkpoint_of_other_code_is_not_continued_and_stays_until_then(monkeypatch, capsys):
-    words = ["--uplink.fading", "own_fading.my_fading"]
+    words = [*FADED, "own_fading.my_fading"]
     with monkeypatch.context() as patch:
         patch.setattr("laser_wireless.benchmarks.cli.train", interrupted_training(2))
         assert command(*words, "--output", "out") == 130
@@ -196,8 +197,8 @@ def test_another_version_is_another_code(patched, value, said, monkeypatch, caps
 
 def test_a_sweep_says_it_once_and_computes_the_runs_it_concerns(capsys):
     words = ["sweep", "--task", "digits-linear", "--schemes", "[z-sgd, signum]", "--energy_budgets", "[1]", "--seeds", "[0]"]
-    words += ["--learning_rates", "[0.1]", "--num_devices", "2", "--num_rounds", "2", "--uplink.fading"]
-    words += ["own_fading.my_fading", "--output", "out", "--jobs", "1", "--device", "cpu"]
+    words += ["--learning_rates", "[0.1]", "--num_devices", "2", "--num_rounds", "2"]
+    words += [*FADED, "own_fading.my_fading", "--output", "out", "--jobs", "1", "--device", "cpu"]
     assert main(words) == 0
     results = {path: path.read_bytes() for path in Path("out").glob("runs/*/result.json")}
     assert len(results) == 3
@@ -216,7 +217,8 @@ def taken(spec: dict) -> dict[str, str]:
 
 
 def own_uplink(fading: str, **arguments) -> dict:
-    inner = {"class_path": fading, "init_args": arguments}
+    own = {"class_path": fading, "init_args": arguments}
+    inner = {"class_path": "laser_wireless.channels.Unnormalised", "init_args": {"fading": own}}
     return {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"energy_budget": 1.0, "fading": inner}}
 
 

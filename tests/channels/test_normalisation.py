@@ -8,6 +8,7 @@ import torch
 from laser_wireless.benchmarks.assembly import build, component
 from laser_wireless.benchmarks.channel_study import ChannelStudy, study
 from laser_wireless.benchmarks.options import read_options
+from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.channels import (
     AnalogBroadcast,
     AnalogUplink,
@@ -358,7 +359,7 @@ def test_options_and_yaml_can_say_that_it_is_meant(way, tmp_path, monkeypatch):
     spec = {"uplink": component("AnalogUplink", "uplink")}
     if way == "options":
         line = "--uplink.energy_budget 1 --uplink.fading Unnormalised --uplink.fading.fading laws_of_mine.loud"
-        read_options(line.split(), spec, {})
+        read_options(line.split(), spec, {}, TrainingRun)
     else:
         fading = {"class_path": "Unnormalised", "init_args": {"fading": "laws_of_mine.loud"}}
         content = {"class_path": "AnalogUplink", "init_args": {"energy_budget": 1.0, "fading": fading}}

@@ -368,7 +368,7 @@ def test_own_checks_come_after_the_kinds():
         Quantiser(bits=25)
     with pytest.raises(TypeError, match="bits must be an integer, got True"):
         Quantiser(bits=True)
-    with pytest.raises(ValueError, match="width and batch_size must be >= 1"):
+    with pytest.raises(ValueError, match="width must be >= 1"):
         Digits(width=0)
     with pytest.raises(ValueError, match=r'architecture must be "mlp" or "linear", got .cnn.'):
         Digits(architecture="cnn")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, get_args, get_origin
 
 from laser_wireless.benchmarks.value_words import entry_of, is_list, members_of
+from laser_wireless.channels.contracts import is_protocol
 
 Parameters = dict[str, inspect.Parameter]
 
@@ -55,7 +56,7 @@ def _shapes(hint: Any) -> list[tuple[int, set[str]]]:
             shapes += _shapes(entry_of(kind))
         elif get_origin(kind) is Callable and isinstance(get_args(kind)[0], list):
             shapes.append((len(get_args(kind)[0]), set()))
-        elif getattr(kind, "_is_protocol", False) and "__call__" in vars(kind):
+        elif is_protocol(kind) and "__call__" in vars(kind):
             asked = list(inspect.signature(vars(kind)["__call__"]).parameters.values())[1:]
             names = {parameter.name for parameter in asked if parameter.kind is parameter.KEYWORD_ONLY}
             shapes.append((len(asked) - len(names), names))

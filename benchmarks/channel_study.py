@@ -14,7 +14,6 @@ from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import envelope
 from laser_wireless.benchmarks.entries import LARGEST_DB, check_decibels
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
 from laser_wireless.benchmarks.theory.receivers import receiver_mse
@@ -92,7 +91,6 @@ class ChannelStudy:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_fields(self)
         if self.view not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {self.view!r}")
         for name in ("num_devices", "num_symbols", "num_lags"):

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, override
-from laser_wireless.benchmarks.options import lay_over, own_option, read_options, split_options
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
 from laser_wireless.benchmarks.quiet_end import ends_quietly
 from laser_wireless.benchmarks.records import Row, aligned, writable_or_temporary, write_text
 from laser_wireless.benchmarks.strict_yaml import dump_yaml
@@ -132,22 +132,21 @@ def _sweep(words: list[str]) -> int:
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
     from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
 
-    own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0, "scale": "full"}
+    own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
     given, wants_help = split_options(words)
     if file and "config" in given:
         raise BadConfiguration(f"--config must not be given beside the file {file!r}; name one of them")
-    file, scale = given.pop("config", file), own_option("scale", given.get("scale", "full"))
+    file, scale = given.pop("config", file), own_option("scale", given.pop("scale", "full"))
     if file:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
     study = study_of(content)
     spec: Spec = {name: component(word, name) for name, word in study.defaults.items()}
-    for key, entry in content.items():
-        override(spec, [key], entry)
-    lay_over(given, spec, own, study.settings, study.others)
+    lay_under(content, spec, own)
+    lay_over(given, spec, own, study.settings, [*study.others, "scale"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
         return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)

@@ -5,7 +5,7 @@ int     an integer of 64 bits; a whole number such as 1e3 is converted
 bool    true or false alone, and nothing else takes these
 str     text without control characters; a number is none
 list    each entry by itself, named by its place, from 0: energy_budgets[1]
-others  an object of the class, or one with the methods of the protocol
+others  an object of the class; where a protocol or function is asked for, no plain value
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import math
 import types
 import unicodedata
 from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from laser_wireless.benchmarks.value_words import entry_of, is_list, is_mapping, members_of, shown, words_of
+from laser_wireless.channels.contracts import is_protocol
 
 _LARGEST = 2**63 - 1  # of torch's integers and seeds
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None), types.ModuleType)
@@ -69,20 +69,6 @@ def fit(value: Any, hint: Any, place: str) -> Any:
     raise most
 
 
-def check_fields(settings: Any) -> None:
-    """Check the fields of a dataclass against their annotations.
-
-    Raises:
-        Misfit: a value of the wrong kind.
-    """
-    hints = hints_of(settings.__class__)
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        fitted = fit(value, hints.get(field.name, Any), field.name)
-        if isinstance(value, float) and isinstance(fitted, int):
-            raise Misfit(field.name, words_of(hints[field.name]), value)
-
-
 def _fit(value: Any, kind: Any, place: str) -> Any:
     rule = _RULES.get(kind)
     if rule is not None:
@@ -96,8 +82,8 @@ def _fit(value: Any, kind: Any, place: str) -> Any:
         _refuse_unless(isinstance(value, list | tuple), kind, value, place)
         entries = [fit(entry, entry_of(kind), f"{place}[{i}]") for i, entry in enumerate(value)]
         return tuple(entries) if (get_origin(kind) or kind) is tuple else entries
-    if get_origin(kind) is Callable or getattr(kind, "_is_protocol", False):
-        _refuse_unless(not isinstance(value, _PLAIN) and _has_methods(value, kind), kind, value, place)
+    if get_origin(kind) is Callable or is_protocol(kind):  # whether it offers the methods, the class says itself
+        _refuse_unless(not isinstance(value, _PLAIN), kind, value, place)
     elif isinstance(kind, type) and kind is not object:
         _refuse_unless(isinstance(value, kind), kind, value, place)
     return value
@@ -165,14 +151,6 @@ def _one_of(value: Any, kind: Any, place: str) -> Any:
         if value == word and isinstance(value, bool) == isinstance(word, bool):
             return word
     raise Misfit(place, words_of(kind), value)
-
-
-def _has_methods(value: Any, kind: Any) -> bool:
-    """Whether an object can be called as a protocol asks, by the names of its methods."""
-    if get_origin(kind) is Callable:
-        return callable(value)
-    methods = [name for part in kind.__mro__ for name, method in vars(part).items() if inspect.isfunction(method)]
-    return all(callable(getattr(value, name, None)) for name in methods if name[0] != "_" or name == "__call__")
 
 
 def _refuse_unless(fits: bool, kind: Any, value: Any, place: str) -> None:

@@ -86,11 +86,7 @@ def lay_over(
 ) -> None:
     """Put options, by name, into a nested spec; see `read_options`. `others` are names that the spec takes beside them."""
     if "config" in given:
-        for key, entry in load_yaml(given["config"]).items():
-            if key in own:
-                own[key] = own_option(key, entry)
-            else:
-                override(spec, [key], entry)
+        lay_under(load_yaml(given["config"]), spec, own)
     for name, text in sorted(given.items(), key=lambda pair: pair[0].count(".")):
         path = name.split(".")
         if name in own:
@@ -98,6 +94,15 @@ def lay_over(
         elif name != "config":
             _check_first(path[0], [*inspect.signature(settings).parameters, *others, *own, "config"])
             override(spec, path, value_of(text, _hint_at(path, spec, settings), name))
+
+
+def lay_under(content: Spec, spec: Spec, own: dict[str, Any]) -> None:
+    """Put the content of a file into a nested spec, and options of the command itself where they belong."""
+    for name, entry in content.items():
+        if name in own:
+            own[name] = own_option(name, entry)
+        else:
+            override(spec, [name], entry)
 
 
 def own_option(name: str, value: Any) -> Any:

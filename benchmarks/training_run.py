@@ -20,7 +20,6 @@ from typing import Any, Literal
 import torch
 from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
@@ -82,7 +81,6 @@ class TrainingRun:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        check_fields(self)
         for name in ("num_devices", "num_rounds", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -90,7 +88,7 @@ class TrainingRun:
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
         if self.seed < 0:
             raise ValueError(f"seed must be >= 0, got {self.seed}")
-        if self.checkpoint_seconds < 0:
+        if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
 

@@ -122,7 +122,7 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is Callable or kind is Callable:
         return callable(value)
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, Mapping) and all(_fits_one(entry, arguments[1]) for entry in value.values())
     if is_protocol(kind):
         return fits(value, kind)
     if inspect.isclass(kind) and origin is None:
@@ -153,6 +153,10 @@ def _refuse(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
             if get_origin(kind) in (list, tuple, Sequence) and (inner := get_args(kind)):
                 for place, entry in enumerate(value):
                     check_value(f"{name}[{place}]", entry, inner[0])
+    for kind in kinds if isinstance(value, Mapping) else ():
+        if get_origin(kind) in (dict, Mapping):
+            for key, entry in value.items():
+                check_value(f"{name}.{key}", entry, get_args(kind)[1])
     protocols = [kind for kind in kinds if is_protocol(kind)]
     if protocols and (len(protocols) == len(kinds) or not is_plain(value)):
         check_component(name, value, *protocols)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from laser_wireless.benchmarks.entries import check_decibels
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory import Influence, OneBlock, bound_of_the_paper, influence_of
 from laser_wireless.channels import energy_from_snr, from_db
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import (
     Compressor,
     CountSketch,
@@ -38,6 +38,7 @@ def usual_schemes(rank: int) -> dict[str, Compressor]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class InfluenceStudy:
     """Channel influence factor lambda = E||g_hat - g||^2 / ||g||^2 of one m x n gradient, scheme by scheme.
 
@@ -66,7 +67,6 @@ class InfluenceStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self)
         _ = self.block
         if self.rank < 1:
             raise ValueError(f"rank must be >= 1, got {self.rank}")

@@ -11,10 +11,10 @@ import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.calculations.message_parts import Part, part_of
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import Allocation, LeastNoiseAllocation, NormAllocation, UniformAllocation
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor, CountSketch, LowRank, RandomK, Sign, TopK, Uncompressed
 
 ALLOCATIONS: dict[str, Allocation] = {
@@ -27,6 +27,7 @@ ALLOCATIONS: dict[str, Allocation] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class NoiseStudy:
     """Noise energy that the channel leaves on each parameter of a model, over the parameter's own gradient energy.
 
@@ -52,7 +53,6 @@ class NoiseStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self)
         if not 0 < self.energy_budget < math.inf:
             raise ValueError(f"energy_budget must be finite and > 0, got {self.energy_budget}")
         if self.num_devices < 1:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.entries import check_each, check_some
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory import (
     Problem,
@@ -17,10 +16,12 @@ from laser_wireless.benchmarks.theory import (
     quasiconvex_bound,
     quasiconvex_rate,
 )
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor, Sign
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RateStudy:
     """Rates of descent over the channel: the published orders, and upper bounds with constants.
 
@@ -63,8 +64,7 @@ class RateStudy:
     schemes: Mapping[str, Compressor] | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        _ = self.problem
+        _ = self.problem, self.gradient
         check_some("num_rounds", self.num_rounds)
         check_each("num_rounds", self.num_rounds, "an integer >= 1", lambda rounds: rounds >= 1)
         if self.influence is not None:
@@ -83,13 +83,10 @@ class RateStudy:
             convexity=self.convexity,
         )
 
-    def factors(self) -> Iterator[tuple[str, float]]:
-        """Name and lambda, of noiseless descent first."""
-        yield "no channel", 0.0
-        if self.influence is not None:
-            yield from ((f"lambda = {value:g}", value) for value in self.influence)
-            return
-        study = InfluenceStudy(
+    @property
+    def gradient(self) -> InfluenceStudy:
+        """The gradient whose factors count, where none are given."""
+        return InfluenceStudy(
             m=self.m,
             n=self.n,
             rank=self.rank,
@@ -99,7 +96,14 @@ class RateStudy:
             captured=self.captured,
             schemes=self.schemes,
         )
-        for name, compressor, factor in study.factors(study.block):
+
+    def factors(self) -> Iterator[tuple[str, float]]:
+        """Name and lambda, of noiseless descent first."""
+        yield "no channel", 0.0
+        if self.influence is not None:
+            yield from ((f"lambda = {value:g}", value) for value in self.influence)
+            return
+        for name, compressor, factor in self.gradient.factors(self.gradient.block):
             value = factor.channel if compressor.error_feedback else factor.total
             if not isinstance(compressor, Sign) and math.isfinite(value):
                 yield name, value

@@ -22,10 +22,10 @@ from laser_wireless.benchmarks.calculations.influence_study import InfluenceStud
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise_table, noise_totals
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 
 _COMMON = """
@@ -45,6 +45,7 @@ class _Answer(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Communication:
     """Real symbols and megabytes that one device sends per round, counted by running each scheme's own encoder.
 
@@ -57,9 +58,6 @@ class Communication:
 
     model: str = "gpt2"
     schemes: Mapping[str, Compressor] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def theory(words: list[str]) -> int:

@@ -15,9 +15,9 @@ from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, component
 from laser_wireless.benchmarks.entries import check_grid, check_some
-from laser_wireless.benchmarks.fitting import Misfit, fit
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.benchmarks.vocabulary import COMPONENTS
+from laser_wireless.channels.contracts import fits
 from laser_wireless.compression import Compressor
 
 NOISELESS = "noiseless"
@@ -82,10 +82,10 @@ def build_compressor(spec: Spec, name: str) -> Compressor:
         BadConfiguration: arguments that it does not take, or no compressor; the message names the scheme.
     """
     place = f"schemes.{name}"
-    try:
-        made: Compressor = fit(build(spec, place), Compressor, place)
-    except Misfit as error:
-        raise BadConfiguration(f"{error}; for example {', '.join(COMPONENTS['compressor'][:3])}") from error
+    made: Compressor = build(spec, place)
+    if not fits(made, Compressor):
+        words = ", ".join(COMPONENTS["compressor"][:3])
+        raise BadConfiguration(f"{place} must be a compressor, such as {words}, got {shown(made)}")
     return made
 
 

@@ -10,14 +10,15 @@ from laser_wireless.benchmarks.assembly import Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.entries import check_some
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
+from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Communication:
     """What to count.
 
@@ -30,7 +31,6 @@ class Communication:
     schemes: dict[str, Compressor]
 
     def __post_init__(self) -> None:
-        check_fields(self)
         check_some("schemes", list(self.schemes))
 
 

@@ -20,12 +20,12 @@ import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.entries import check_each, check_some
 from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
 from laser_wireless.benchmarks.run_folder import RunFolder
 from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.channels import Streams
+from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -33,6 +33,7 @@ _RESULT_FORM = 2  # of result.json: grows when its content does
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Spectrum:
     """What to train, and where to look.
 
@@ -60,7 +61,6 @@ class Spectrum:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        check_fields(self)
         for name in ("num_rounds", "record_every", "top"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -72,7 +72,7 @@ class Spectrum:
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
         check_some("seeds", self.seeds)
         check_each("seeds", self.seeds, "an integer >= 0", lambda seed: seed >= 0)
-        if self.checkpoint_seconds < 0:
+        if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
     def check_layers(self) -> list[str]:

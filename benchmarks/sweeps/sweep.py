@@ -23,7 +23,6 @@ import torch
 from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.sweeps.candidates import (
@@ -37,6 +36,7 @@ from laser_wireless.benchmarks.sweeps.candidates import (
 )
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
 from laser_wireless.benchmarks.value_words import shown
+from laser_wireless.channels.parameters import checked
 from tqdm import tqdm
 
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
@@ -46,6 +46,7 @@ METRICS = {"loss": False, "perplexity": False, "accuracy": True}
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Sweep:
     """What to compare.
 
@@ -90,12 +91,14 @@ class Sweep:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        check_fields(self)
         check_some("schemes", list(self.schemes))
         check_some("seeds", self.seeds)
         check_each("seeds", self.seeds, "an integer >= 0", lambda seed: seed >= 0)
         check_grid("energy_budgets", self.energy_budgets)
         check_grids(self.learning_rates, self.tune, self.schemes)
+        for name, least in (("num_devices", 1), ("num_rounds", 1), ("evaluate_every", 1), ("checkpoint_seconds", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         check_each("targets", self.targets or [], "finite", math.isfinite)
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {self.metric!r}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Protocol
 
-from laser_wireless.benchmarks.fitting import check_fields
 from laser_wireless.channels import Streams
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -50,7 +49,7 @@ class Task(Protocol):
 
 
 def check_task(task: Any, *sizes: str) -> None:
-    """Check the arguments of a task: every one by its annotation, sizes, weight decay and averaging by their ranges.
+    """Check the arguments of a task: sizes, weight decay and averaging by their ranges.
 
     Args:
         task: a dataclass with weight_decay and averaging.
@@ -59,7 +58,6 @@ def check_task(task: Any, *sizes: str) -> None:
     Raises:
         ValueError: names the argument.
     """
-    check_fields(task)
     for name in sizes:
         if getattr(task, name) < 1:
             raise ValueError(f"{name} must be >= 1, got {getattr(task, name)}")

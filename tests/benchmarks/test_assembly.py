@@ -97,7 +97,7 @@ def test_options_mean_the_same_in_any_order():
         ("--uplink.fading TruncatedInversion", "TruncatedInversion does not belong here. It may be NoFading"),
         ("--uplink.fading Multipath --uplink.fading.paths Rayleigh", r"fading.paths: Rayleigh does not belong here"),
         ("--uplink.link_gain UMiPathLoss", "UMiPathLoss does not belong here. It may be CellGain"),
-        ("--uplink.link_gain 3", "link_gain must be a list of numbers or a function or null, got 3"),
+        ("--uplink.link_gain 3", "link_gain must be a list of numbers or LargeScale or null, got 3; for example CellGain"),
         ("--uplink.num_rx_antennas 1.5", "num_rx_antennas must be an integer, got 1.5"),
         ("--uplink.ofdm 12", "ofdm must be Ofdm or null, got 12"),
         ("--uplink.impairments Clipping", r"must be a list, such as \[Clipping\].*--uplink.impairments.0.ARGUMENT"),

@@ -110,20 +110,38 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__name__)
-def test_settings_made_in_python_are_checked_as_those_of_the_command(settings):
-    good = SETTINGS[settings]
-    settings(**good)
-    found = []
-    for name, hint in get_type_hints(settings).items():
-        for value in bad_inputs.bad_values(hint):
+def faults_in_python(cls, good):
+    """What is wrong with how a class refuses values of the wrong kind, made in Python; and how many there were."""
+    found, count = [], 0
+    hints = get_type_hints(cls.__init__)
+    for name in inspect.signature(cls).parameters:
+        for value in bad_inputs.bad_values(hints[name]):
+            count += 1
             try:
-                settings(**good | {name: value})
+                cls(**good | {name: value})
                 found.append(f"{name} = {value!r}: taken")
             except (TypeError, ValueError) as error:
                 if name not in str(error) or "\n" in str(error):
                     found.append(f"{name} = {value!r}: {error}")
+    return found, count
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__name__)
+def test_settings_made_in_python_are_checked_as_those_of_the_command(settings):
+    found, count = faults_in_python(settings, SETTINGS[settings])
     assert found == []
+    assert count > 0
+
+
+def test_components_made_in_python_are_checked_as_those_of_the_command():
+    total = 0
+    for word in set(CLASSES) - set(bad_inputs.NEEDS_MORE):
+        example = bad_inputs.EXAMPLES.get(word, {})
+        made = build(component({"class_path": word, "init_args": example}, "here"), "here")
+        found, count = faults_in_python(type(made), {name: getattr(made, name) for name in example})
+        assert (word, found) == (word, [])
+        total += count
+    assert total > 2000
 
 
 @pytest.mark.parametrize("word", [word for word in CLASSES if word not in bad_inputs.NEEDS_MORE])

@@ -20,6 +20,17 @@ def test_what_is_written_is_read_back(content):
     assert yaml.safe_load(dump_yaml({"key": content})) == {"key": content}
 
 
+@given(st.text(st.sampled_from("a1.e-_:,[]{}&*!|>'\"#%@<~ \n\t\0\x85\ufeffé"), max_size=30))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_read_or_refused_in_one_line(text):
+    said = ""
+    try:
+        parse_yaml(text)
+    except NotYaml as error:
+        said = str(error)
+    assert "\n" not in said
+
+
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_read_the_same_by_either_version_of_yaml(path):
     assert parse_yaml(path.read_text()) == yaml.safe_load(path.read_text())

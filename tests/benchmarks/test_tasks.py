@@ -102,7 +102,7 @@ def test_text_learning_rate_warms_up_and_decays_to_a_fifth():
 
 
 def test_bad_sizes_are_refused():
-    with pytest.raises(ValueError, match="width and batch_size"):
+    with pytest.raises(ValueError, match="width must be >= 1"):
         Digits(width=0)
     with pytest.raises(ValueError, match="num_heads must divide width"):
         StdlibText(width=10, num_heads=4)

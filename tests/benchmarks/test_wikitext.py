@@ -140,7 +140,7 @@ def test_interrupted_run_ends_as_an_unbroken_one_dropout_included(small, tmp_pat
 def test_what_does_not_fit_is_refused(small):
     for bad, message in (
         ({"width": 15}, "num_heads must divide width"),
-        ({"evaluation_windows": 0}, "all sizes must be >= 1"),
+        ({"evaluation_windows": 0}, "evaluation_windows must be >= 1"),
         ({"vocabulary": 70_000}, "vocabulary must be at most 65536"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
         ({"sharding": "label"}, 'sharding must be "none" or "contiguous"'),

@@ -14,6 +14,7 @@ from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import envelope
 from laser_wireless.benchmarks.entries import LARGEST_DB, check_decibels
+from laser_wireless.benchmarks.intervals import fraction_interval
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
 from laser_wireless.benchmarks.theory.receivers import receiver_mse
@@ -37,6 +38,7 @@ from torch import Tensor
 VIEWS = ("error", "gains", "correlation", "spectrogram", "all")
 AVERAGED, CONDITIONAL, SIMULATED = "mean over fading", "given the gains", "none: as simulated"
 _AT_ONCE = 1 << 22  # real symbols of all devices and rounds that are simulated together
+_DUST = 1e-6
 _RUN, _WARM_UP = 20, 10  # rounds of a run where rounds depend on those before; those not counted where knowledge is late
 
 
@@ -167,8 +169,9 @@ def study(settings: ChannelStudy, device: torch.device, progress: Callable[[list
     Returns:
         rows with case, snr_db, energy_budget, mse (per symbol of the mean message, with standard error mse_se),
         mse_given_gains (closed form, averaged over the drawn gains; NaN with impairments or a waveform), mse_theory (closed
-        form over the law; NaN where not known), silent and outage (fractions, with _theory), energy_spent and
-        energy_spent_largest (over the budget), closed_form (which one there is).
+        form over the law; NaN where not known), silent and outage (fractions, each with _theory and the ends of its 95 %
+        interval, _low and _high), energy_spent with energy_spent_se and energy_spent_largest (over the budget), independent
+        (how many samples standard errors and intervals count) and closed_form (which one there is).
     """
     rows: list[Row] = []
     for case in cases(settings):
@@ -313,25 +316,42 @@ def _given(
 def _row(settings: ChannelStudy, uplink: AnalogUplink, snr_db: float, found: dict[str, Tensor]) -> Row:
     """Means over the runs beside the closed forms."""
     budget = energy_from_snr(from_db(snr_db), settings.num_symbols)
+    found = found | {name: _without_dust(found[name]) for name in ("silent", "outage")}
     mean = {name: values.mean().item() for name, values in found.items()}
     theory = _mean_over_fading(settings, uplink, from_db(snr_db))
     silent_theory = _silence(uplink)
+    silent, outage = (fraction_interval(found[name].tolist()) for name in ("silent", "outage"))
     kinds = ((theory, AVERAGED), (mean["given"], CONDITIONAL), (0.0, SIMULATED))
     return {
         "snr_db": snr_db,
         "energy_budget": budget,
         "mse": mean["mse"],
-        "mse_se": (found["mse"].std() / len(found["mse"]) ** 0.5).item(),
+        "mse_se": _standard_error(found["mse"]),
         "mse_given_gains": mean["given"],
         "mse_theory": theory,
         "silent": mean["silent"],
+        "silent_low": silent[0],
+        "silent_high": silent[1],
         "silent_theory": silent_theory,
         "outage": mean["outage"],
+        "outage_low": outage[0],
+        "outage_high": outage[1],
         "outage_theory": silent_theory**settings.num_devices,
         "energy_spent": mean["spent"] / budget,
+        "energy_spent_se": _standard_error(found["spent"]) / budget,
         "energy_spent_largest": found["largest"].max().item() / budget,
+        "independent": len(found["mse"]),
         "closed_form": next(kind for value, kind in kinds if not math.isnan(value)),
     }
+
+
+def _without_dust(fractions: Tensor) -> Tensor:
+    """Fractions in [0, 1], without what rounding leaves of a 0 or makes of a 1."""
+    return torch.where(fractions < _DUST, 0, torch.where(fractions > 1 - _DUST, 1, fractions))
+
+
+def _standard_error(values: Tensor) -> float:
+    return (values.std() / len(values) ** 0.5).item()
 
 
 def _mean_over_fading(settings: ChannelStudy, uplink: AnalogUplink, snr: float) -> float:

@@ -3,6 +3,7 @@
     laser run      train once over an uplink
     laser sweep    compare schemes over energy budgets, and say how much power each needs
     laser channel  study a channel without a model, beside its closed forms
+    laser redraw   draw the pictures of finished folders again from their CSV files, without computing
     laser theory   symbols and megabytes, influence factors, rates and noise, without running anything
 
 `laser COMMAND --help` lists the options of a command and of the components named before --help.
@@ -45,6 +46,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, os.getcwd())  # so that my_module.my_fading is found from the working directory
     commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel, "theory": _theory}
+    commands["redraw"] = _redraw
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0
@@ -184,6 +186,13 @@ def _theory(words: list[str]) -> int:
     from laser_wireless.benchmarks.calculations.theory_command import theory
 
     return theory(words)
+
+
+def _redraw(words: list[str]) -> int:
+    """Draw finished folders again."""
+    from laser_wireless.benchmarks.redraw import redraw
+
+    return redraw(words)
 
 
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:

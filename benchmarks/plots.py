@@ -1,103 +1,175 @@
-"""Pictures of a sweep and of a channel study; matplotlib is imported here and in `figures` alone."""
+"""The picture of a sweep, from the rows of its tables alone."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from laser_wireless.benchmarks.intervals import reach_of
+from laser_wireless.benchmarks.picture import (
+    GREY,
+    Series,
+    can_be_logarithmic,
+    draw_series,
+    headline,
+    over_seeds,
+    readable,
+    save,
+    sentence,
+    style_of,
+    ticks_at,
+)
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweeps.analysis import Point
+from laser_wireless.benchmarks.sweeps.candidates import grid_of
 from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
-COLOURS = (  # the first eight are told apart by colour-blind readers too
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-    "#882255",
-    "#999933",
-)
-MARKERS = "osD^vPX*h"
 _MANY = 4  # schemes; more of them have their legend beside the picture
-
+_LEGEND = "small"
 
 BUDGET_SHORT = "10 log10(P / noise variance) [dB]"
 BUDGET_AXIS = f"energy budget P per device and round, {BUDGET_SHORT}"
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A scheme at one budget: mean over seeds, half its 95 % interval (NaN without one), and how many runs failed."""
+
+    energy_budget: float
+    mean: float
+    half: float
+    failed: int
+
+    @property
+    def power_db(self) -> float:
+        """The budget in dB."""
+        return 10 * math.log10(self.energy_budget)
+
+
+def dots_of(sweep: Sweep, table: Sequence[Row], scheme: str) -> list[Dot]:
+    """A scheme's curve, by rising budget, from the rows of table.csv, also of one without half widths or failed runs."""
+    suffix = "" if sweep.result == "last" else "_at_best_validation"
+    dots = []
+    for row in table:
+        if row["scheme"] == scheme:
+            half = row.get(f"half_width_95{suffix}", reach_of(row["seeds"]) * row[f"standard_error{suffix}"])
+            dots.append(Dot(row["energy_budget"], row[f"test_{sweep.metric}{suffix}"], half, row.get("failed", 0)))
+    return sorted(dots, key=lambda dot: dot.energy_budget)
+
+
 def plot_sweep(
     sweep: Sweep,
-    curves: dict[str, list[Point]],
-    rows: Sequence[Row],
+    table: Sequence[Row],
+    saved: Sequence[Row],
     path: Path,
     title: str,
     published: Sequence[Row] = (),
     apart: bool = False,
-) -> None:
+) -> Figure:
     """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other.
 
     Args:
         sweep: what was compared.
-        curves: of its schemes.
-        rows: savings.
+        table: rows of table.csv.
+        saved: rows of savings.csv.
         path: of the picture, without its kind.
-        title: above the curves.
+        title: above the picture.
         published: rows with scheme, power and value, drawn dashed.
         apart: draw them in a panel of their own.
     """
     many = len(sweep.schemes) > _MANY
     alone = apart and bool(published)
-    width = (13 if many else 10.5) + 5 * alone
-    figure = Figure(figsize=(width, 4.8 if many else 4.2), layout="constrained")
+    figure = Figure(figsize=((13 if many else 10.5) + 5 * alone, 4.8 if many else 5.2), layout="constrained")
     left, *middle, right = figure.subplots(1, 2 + alone, width_ratios=(1.45, 1.2, 1) if alone else (1.45, 1))
-    _plot_curves(left, sweep, curves)
-    theirs = middle[0] if alone else left
-    _plot_published(theirs, sweep, published)
-    _plot_savings(right, sweep, rows)
-    for axes in {left, theirs}:
-        if sweep.higher_is_better:
-            axes.grid(alpha=0.25)
-        else:
-            _log_metric(axes)
-        axes.set_xlabel(BUDGET_AXIS if axes is left else BUDGET_SHORT)
-        axes.set_ylabel(f"test {sweep.metric}" if axes is left else sweep.metric)
-    left.set_title(title, fontsize=10)
-    if alone:
-        theirs.set_title("published, another task", fontsize=10)
-    if many:
-        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    else:
-        left.legend(frameon=False)
-    save(figure, path)
+    _plot_curves(left, sweep, table, () if alone else published)
+    for axes in middle:
+        _plot_published_alone(axes, sweep, published)
+    _plot_savings(right, sweep, saved)
+    for axes in (left, *middle, right):
+        axes.grid(alpha=0.25)
+        readable(axes)
+    headline(figure, title)
+    place = {"loc": "outside right upper"} if many else {"loc": "outside lower center", "ncols": 3 + alone}
+    figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=_LEGEND, **place)
+    return save(figure, path)
 
 
-def _plot_curves(axes: Axes, sweep: Sweep, curves: dict[str, list[Point]]) -> None:
-    """Each scheme's mean with its standard error over seeds, crosses at the rim where it diverged."""
-    any_lost = False
-    for number, scheme in enumerate(sweep.schemes):
-        points = curves.get(scheme, [])
-        if not points:
-            continue
-        style = style_of(number) | {"label": scheme}
-        powers = [10 * math.log10(point.energy_budget) for point in points]
-        axes.errorbar(powers, [p.mean for p in points], [p.standard_error for p in points], capsize=3, ms=5, **style)
-        lost = [power for power, point in zip(powers, points, strict=True) if not math.isfinite(point.mean)]
-        height = 0.03 if sweep.higher_is_better else 0.97
-        axes.plot(lost, [height] * len(lost), "x", color=style["color"], ms=8, transform=axes.get_xaxis_transform())
-        any_lost = any_lost or bool(lost)
-    if NOISELESS in curves:
-        axes.axhline(curves[NOISELESS][-1].mean, color="0.35", ls="--", lw=1.2, label="no noise, uncompressed")
-    if any_lost:
-        axes.plot([], [], "x", color="0.35", ms=8, label="a seed diverged at every learning rate")
+def _plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Sequence[Row]) -> None:
+    """Each scheme's mean with its interval over seeds; marks at the rim where it diverged, or where runs failed."""
+    curves = {scheme: dots for scheme in sweep.schemes if (dots := dots_of(sweep, table, scheme))}
+    free = [dot for dot in dots_of(sweep, table, NOISELESS) if math.isfinite(dot.mean)]
+    means = [dot.mean for dots in (*curves.values(), free) for dot in dots] + [row["value"] for row in published]
+    series = [_series(dots, style_of(_place(sweep, name)) | {"label": name}) for name, dots in curves.items()]
+    draw_series(axes, series, logarithmic=not sweep.higher_is_better and can_be_logarithmic(means))
+    _plot_published(axes, sweep, published)
+    if free:
+        _plot_noiseless(axes, sweep, free[-1])
+    _mark_rim(axes, sweep, curves)
+    if not any(math.isfinite(value) for value in means):
+        lost = sum(bool(dot.failed) for dots in curves.values() for dot in dots)
+        what = "every run diverged" if not lost else "runs diverged or failed at every budget"
+        sentence(axes, f"{what}:\nno finite test {sweep.metric} to show")
+    axes.set_xlabel(BUDGET_AXIS)
+    axes.set_ylabel(f"test {sweep.metric}")
+    axes.set_title(over_seeds(len(sweep.seeds)), fontsize="medium")
+
+
+def _place(sweep: Sweep, scheme: str) -> int:
+    return list(sweep.schemes).index(scheme)
+
+
+def _series(dots: Sequence[Dot], look: dict[str, object]) -> Series:
+    return Series(
+        [dot.power_db for dot in dots],
+        [dot.mean for dot in dots],
+        [dot.mean - dot.half for dot in dots],
+        [dot.mean + dot.half for dot in dots],
+        look,
+    )
+
+
+def _plot_noiseless(axes: Axes, sweep: Sweep, dot: Dot) -> None:
+    """The line without noise and its interval, under a name that says what it is."""
+    own = grid_of(sweep.learning_rates, NOISELESS)
+    same = all(grid_of(sweep.learning_rates, scheme) == own for scheme in sweep.schemes)
+    grid = "the same grid" if same else "a grid of its own"
+    axes.axhline(dot.mean, color=GREY, ls="--", lw=1.2, label=f"no noise: z-sgd, tuned on {grid}\n(a finite run, no bound)")
+    if math.isfinite(dot.half):
+        bottom = dot.mean - dot.half if axes.get_yscale() == "linear" else max(dot.mean - dot.half, axes.get_ylim()[0])
+        axes.axhspan(bottom, dot.mean + dot.half, color=GREY, alpha=0.12, lw=0)
+
+
+def _mark_rim(axes: Axes, sweep: Sweep, curves: dict[str, list[Dot]]) -> None:
+    """Crosses where a scheme diverged and hollow squares where its runs failed, at the rim of the bad side."""
+    taken: Counter[float] = Counter()
+    kinds = {
+        "x": "a seed diverged at every candidate",
+        "s": "runs failed: a missing budget,\nnothing is concluded across it",
+    }
+    used = set()
+    for name, dots in curves.items():
+        for dot in dots:
+            if math.isfinite(dot.mean):
+                continue
+            height = 0.035 + 0.055 * taken[dot.power_db]
+            taken[dot.power_db] += 1
+            mark = "s" if dot.failed else "x"
+            used.add(mark)
+            axes.plot(
+                [dot.power_db],
+                [height if sweep.higher_is_better else 1 - height],
+                mark,
+                color=style_of(_place(sweep, name))["color"],
+                mfc="none",
+                ms=7,
+                transform=axes.get_xaxis_transform(),
+            )
+    for mark in sorted(used, reverse=True):
+        axes.plot([], [], mark, color=GREY, mfc="none", ms=7, label=kinds[mark])
 
 
 def _plot_published(axes: Axes, sweep: Sweep, published: Sequence[Row]) -> None:
@@ -108,55 +180,59 @@ def _plot_published(axes: Axes, sweep: Sweep, published: Sequence[Row]) -> None:
         axes.plot(powers, [row["value"] for row in mine], ls="--", lw=1.2, mfc="none", ms=5, alpha=0.75, **style_of(number))
     for row in published:
         if row["scheme"] == NOISELESS:
-            axes.axhline(row["value"], color="0.35", ls=":", lw=1.2)
+            axes.axhline(row["value"], color=GREY, ls=":", lw=1.2)
     if published:
-        axes.plot([], [], ls="--", marker="o", mfc="none", color="0.35", lw=1.2, ms=5, label="published")
+        axes.plot([], [], ls="--", marker="o", mfc="none", color=GREY, lw=1.2, ms=5, label="published, no interval")
+
+
+def _plot_published_alone(axes: Axes, sweep: Sweep, published: Sequence[Row]) -> None:
+    _plot_published(axes, sweep, published)
+    if not sweep.higher_is_better and can_be_logarithmic([row["value"] for row in published]):
+        axes.set_yscale("log")
+    axes.set_title("published, another task: no interval given", fontsize="medium")
+    axes.set_xlabel(BUDGET_SHORT)
+    axes.set_ylabel(sweep.metric)
 
 
 def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     """Power saved against the reference for each target: lines over the targets, or side by side for many schemes."""
     many = len(sweep.schemes) > _MANY
+    reference = reference_of(sweep, rows)
     targets = list(dict.fromkeys(row["target"] for row in rows))
-    shown = [row for row in rows if math.isfinite(row["saving_db"]) and row["note"] != "reference"]
+    others = [row for row in rows if row["scheme"] != reference]
+    shown = [row for row in others if math.isfinite(row["saving_db"])]
+    unknown = sum("not known" in row["note"] for row in others)
+    series = []
     for number, scheme in enumerate(sweep.schemes):
         mine = [row for row in shown if row["scheme"] == scheme]
-        if not mine:
-            continue
-        saving = np.array([row["saving_db"] for row in mine])
-        around = np.abs(np.array([[row["low"], row["high"]] for row in mine]).T - saving)
         aside = (number - (len(sweep.schemes) - 1) / 2) / (len(sweep.schemes) + 1)
         x = [targets.index(row["target"]) + aside if many else row["target"] for row in mine]
-        axes.errorbar(x, saving, around, capsize=3, ms=5, ls="" if many else "-", **style_of(number))
+        columns = ([row[name] for row in mine] for name in ("saving_db", "low", "high"))
+        series.append(Series(x, *columns, look={"ls": "" if many else "-"} | style_of(number)))
+    draw_series(axes, [one for one in series if one.x])
+    axes.set_xlabel(f"target test {sweep.metric}")
+    title = over_seeds(len(sweep.seeds), ", paired")
+    axes.set_title(title + (f"\n{unknown} of {len(others)} not known: runs failed" if unknown else ""), fontsize="medium")
+    if not shown:
+        sentence(axes, _why_empty(rows, reference, unknown))
+        return
+    axes.axhline(0, color=GREY, lw=1.2)
+    axes.set_ylabel(f"power saved against {reference} [dB]")
     if many:
-        axes.set_xticks(range(len(targets)), [f"{target:g}" for target in targets])
+        ticks_at(axes.xaxis, range(len(targets)), [f"{target:g}" for target in targets])
     elif sweep.higher_is_better:
         axes.invert_xaxis()  # hard targets at the left, as for losses
-    axes.axhline(0, color="0.35", lw=1.2)
-    axes.set_xlabel(f"target test {sweep.metric}")
-    axes.set_ylabel(f"power saved against {sweep.baseline} [dB]")
-    many_seeds = len(sweep.seeds) > 1
-    axes.set_title(
-        f"mean and 95 % interval over {len(sweep.seeds)} seeds" if many_seeds else "one seed: no interval", fontsize=10
-    )
-    if not shown:
-        axes.text(0.5, 0.6, "no target reached\nby both within the budgets", ha="center", transform=axes.transAxes)
 
 
-def style_of(number: int) -> dict[str, Any]:
-    """Colour and marker of the scheme of that number."""
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+def reference_of(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """The scheme against which these rows count savings; it stands in them, for a sweep's own may have changed since."""
+    named = [row.get("reference", row["scheme"]) for row in rows if "reference" in row or row["note"] == "reference"]
+    return str(named[0]) if named else sweep.baseline
 
 
-def _log_metric(axes: Axes) -> None:
-    """A log scale with plain numbers: losses span an order of magnitude at most."""
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 2.5, 3, 4, 5, 7)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.grid(alpha=0.25, which="both")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and PDF beside each other."""
-    for kind in ("png", "pdf"):
-        figure.savefig(path.with_suffix(f".{kind}"), dpi=150)
+def _why_empty(rows: Sequence[Row], reference: str, unknown: int) -> str:
+    if not rows:
+        return "no target is passed by all curves,\nor by the reference's, within the budgets"
+    if unknown:
+        return f"no saving against {reference} is known:\nruns failed, see savings.csv"
+    return f"no target is reached within the budgets\nboth by a scheme and by {reference}"

@@ -1,4 +1,7 @@
-"""What `laser channel` does once its options are read: measure, write files, print tables."""
+"""What `laser channel` does once its options are read: measure, write files, draw them, print tables.
+
+Pictures are drawn from the CSV files alone, so that `laser redraw` draws the same ones again.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from laser_wireless.benchmarks.assembly import Spec, assemble
 from laser_wireless.benchmarks.channel_study import ChannelStudy, cases, several, study
 from laser_wireless.benchmarks.channel_views.correlation import study_correlation
 from laser_wireless.benchmarks.channel_views.gains import study_gains
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
-from laser_wireless.benchmarks.channel_views.spectrogram import study_spectrogram
-from laser_wireless.benchmarks.records import Row, aligned, write_csv
+from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram, study_spectrogram
+from laser_wireless.benchmarks.records import Row, aligned, read_csv, write_csv
 from laser_wireless.channels.csi import PerfectCsi
 from laser_wireless.channels.receivers import SingleAntenna
 
@@ -31,27 +35,52 @@ def show_channel(settings: ChannelStudy, folder: Path, device: torch.device, pro
         views[view](settings, folder, device, progress)
 
 
-def _error(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    from laser_wireless.benchmarks.channel_plots import plot_error
+def drawn_views(folder: Path) -> list[str]:
+    """The views whose CSV files lie in a folder."""
+    return [view for view, (_, names) in _PICTURES.items() if all((folder / name).exists() for name in names)]
 
+
+def redraw_channel(spec: Spec, folder: Path) -> list[str]:
+    """Draw the pictures of a folder from its CSV files, under the titles that its configuration gives.
+
+    Returns:
+        their names, without ending.
+
+    Raises:
+        ValueError: CSV files of an earlier version, which lack what is drawn.
+    """
+    settings: ChannelStudy = assemble(ChannelStudy, spec, "channel")
+    return [_draw(view, settings, folder) for view in drawn_views(folder)]
+
+
+def _draw(view: str, settings: ChannelStudy, folder: Path) -> str:
+    from laser_wireless.benchmarks import channel_plots as plots
+
+    draw, names = _PICTURES[view]
+    try:
+        return draw(plots, settings, folder)
+    except KeyError as error:
+        raise ValueError(
+            f"{folder}: {', '.join(names)} lack a column {error}, which the picture needs; run laser channel again"
+        ) from error
+
+
+def _error(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
     rows = study(settings, device, progress)
     write_csv(folder / "channel.csv", rows)
-    plot_error(rows, folder / "channel", _title(settings, _error_words(settings)))
+    _draw("error", settings, folder)
     print(aligned(rows))
     print(
         "\nmse: per symbol of the mean message, messages having unit variance; energy_spent: over the budget;\n"
-        "closed_form: the one that is drawn"
+        "_se: standard error; _low, _high: 95 % interval, one-sided where none or all are silent; closed_form: as drawn"
     )
     _written(folder, "channel.csv", "channel.png", "channel.pdf")
 
 
 def _gains(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    from laser_wireless.benchmarks.channel_plots import plot_gains
-
     rows, summary = study_gains(settings, device, progress)
     write_csv(folder / "gains.csv", rows)
-    title = f"{_names(settings)}: {summary[0]['gains']} gains each, E|h|² = 1"
-    plot_gains(rows, folder / "gains", title, settings.fade_db)
+    _draw("gains", settings, folder)
     print(aligned(summary))
     print(
         f"\nin_fade: share of |h|^2 below {settings.fade_db:g} dB; k_factor_by_moments: of the Rician law of "
@@ -61,11 +90,9 @@ def _gains(settings: ChannelStudy, folder: Path, device: torch.device, progress:
 
 
 def _correlation(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    from laser_wireless.benchmarks.channel_plots import plot_correlation
-
     rows, summary = study_correlation(settings, device, progress)
     write_csv(folder / "correlation.csv", rows)
-    plot_correlation(rows, folder / "correlation", f"{_names(settings)}: {summary[0]['links']} independent links")
+    _draw("correlation", settings, folder)
     for row in summary:  # laws may differ in their units
         print(aligned([row]) + "\n")
     print("coherence: where |R| falls to 1/2; 0 within the first lag, inf beyond the last one")
@@ -73,8 +100,6 @@ def _correlation(settings: ChannelStudy, folder: Path, device: torch.device, pro
 
 
 def _spectrogram(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    from laser_wireless.benchmarks.channel_plots import plot_spectrogram
-
     picture, summary = study_spectrogram(settings, device)
     write_csv(folder / "spectrogram.csv", _matrix("time_s", picture.times_s, "hz", picture.frequencies_hz, picture.power_db))
     write_csv(
@@ -82,9 +107,53 @@ def _spectrogram(settings: ChannelStudy, folder: Path, device: torch.device, pro
         _matrix("delay_s", picture.delays_s, "hz", picture.dopplers_hz, picture.spreading_db),
     )
     write_csv(folder / "delay_profile.csv", picture.profile)
-    plot_spectrogram(picture, folder / "spectrogram", label_of(several(settings.fading)[0]))
+    _draw("spectrogram", settings, folder)
     print(aligned(summary))
     _written(folder, "spectrogram.csv", "delay_doppler.csv", "delay_profile.csv", "spectrogram.png", "spectrogram.pdf")
+
+
+def _draw_error(plots: Any, settings: ChannelStudy, folder: Path) -> str:
+    plots.plot_error(read_csv(folder / "channel.csv"), folder / "channel", _title(settings, _error_words(settings)))
+    return "channel"
+
+
+def _draw_gains(plots: Any, settings: ChannelStudy, folder: Path) -> str:
+    rows = read_csv(folder / "gains.csv")
+    samples = min(row["independent"] for row in rows)
+    title = f"{_names(settings)}: at least {samples} independent samples each, E|h|² = 1"
+    plots.plot_gains(rows, folder / "gains", title, settings.fade_db)
+    return "gains"
+
+
+def _draw_correlation(plots: Any, settings: ChannelStudy, folder: Path) -> str:
+    rows = read_csv(folder / "correlation.csv")
+    plots.plot_correlation(rows, folder / "correlation", f"{_names(settings)}: {rows[0]['links']} independent links")
+    return "correlation"
+
+
+def _draw_spectrogram(plots: Any, settings: ChannelStudy, folder: Path) -> str:
+    times, frequencies, power_db = _read_matrix(folder / "spectrogram.csv")
+    delays, dopplers, spreading_db = _read_matrix(folder / "delay_doppler.csv")
+    picture = Spectrogram(
+        times_s=times,
+        frequencies_hz=frequencies,
+        power_db=power_db,
+        delays_s=delays,
+        dopplers_hz=dopplers,
+        spreading_db=spreading_db,
+        profile=read_csv(folder / "delay_profile.csv"),
+    )
+    plots.plot_spectrogram(picture, folder / "spectrogram", label_of(several(settings.fading)[0]))
+    return "spectrogram"
+
+
+_PICTURES: dict[str, tuple[Callable[[Any, ChannelStudy, Path], str], tuple[str, ...]]] = {
+    "error": (_draw_error, ("channel.csv",)),
+    "gains": (_draw_gains, ("gains.csv",)),
+    "correlation": (_draw_correlation, ("correlation.csv",)),
+    "spectrogram": (_draw_spectrogram, ("spectrogram.csv", "delay_doppler.csv", "delay_profile.csv")),
+}
+"""View -> how it is drawn, and the files that it is drawn from."""
 
 
 def _matrix(first: str, rows: np.ndarray, unit: str, columns: np.ndarray, values: np.ndarray) -> list[Row]:
@@ -94,6 +163,15 @@ def _matrix(first: str, rows: np.ndarray, unit: str, columns: np.ndarray, values
         {first: float(f"{at:.6g}"), **dict(zip(names, np.round(line, 2).tolist(), strict=True))}
         for at, line in zip(rows, values, strict=True)
     ]
+
+
+def _read_matrix(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `_matrix` made: the entries of the first axis, those of the second, values [first, second]."""
+    rows = read_csv(path)
+    first, *names = rows[0]
+    columns = [float(name.rsplit("_", 1)[0]) for name in names]
+    values = np.array([[row[name] for name in names] for row in rows], dtype=float)
+    return np.array([row[first] for row in rows], dtype=float), np.array(columns), values
 
 
 def _names(settings: ChannelStudy) -> str:

@@ -38,8 +38,8 @@ def study_correlation(
 
     Returns:
         rows with fading, axis ("round", "slot" or "frequency"), lag (a whole number), offset (seconds or hertz; the lag
-        where they are not known), unit, real and imag with their standard errors, and theory_real, theory_imag (NaN where
-        not known).
+        where they are not known), unit, real and imag with their standard errors, theory_real and theory_imag (NaN where
+        not known), and links (how many independent samples there are).
         summary with one row for each law: links, coherence time and bandwidth (|R| = 0.5), simulated and in theory, and the
         rms delay spread. A coherence is 0 if it is shorter than one lag, inf if longer than the last one.
     """
@@ -132,6 +132,7 @@ def _rows(products: Tensor, axis: str, fading: FadingModel, grid: Grid) -> list[
             "imag_se": errors[1][lag].item(),
             "theory_real": float(expected[lag].real),
             "theory_imag": float(expected[lag].imag),
+            "links": num_links,
         }
         for lag in range(num_lags)
     ]

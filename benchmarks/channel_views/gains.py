@@ -36,7 +36,7 @@ def study_gains(
     Returns:
         rows with fading, quantity ("envelope", density of |h| in a bin around x; "power_below" and "power_above", the
         probability that |h|^2 is below or above x in dB; "phase", density in a bin around x in radians), x, simulated,
-        standard_error and theory (NaN where not known).
+        standard_error, independent (how many samples it counts) and theory (NaN where not known).
         summary with one row for each law: how many gains and independent samples, mean power, K-factor by moments, and the
         probability of a fade below `fade_db`.
     """
@@ -46,7 +46,7 @@ def study_gains(
     reach = max(float(np.quantile(h.abs().flatten()[:100_000].numpy(), 0.9995)) for h in drawn)
     for label, fading, h in zip(labels_of(fadings), fadings, drawn, strict=True):
         law = envelope(fading)
-        rows += [{"fading": label, **row} for row in _rows(h, law, math.ceil(2 * reach) / 2)]
+        rows += [{"fading": label, **row, "independent": len(h)} for row in _rows(h, law, math.ceil(2 * reach) / 2)]
         summary.append({"fading": label, **_summary(h, law, settings.fade_db)})
     return rows, summary
 

@@ -32,7 +32,8 @@ class Spectrogram:
     times_s, frequencies_hz: of slots and blocks; power_db [T, F], |h|^2 of the first device at its first antenna.
     delays_s, dopplers_hz: axes of spreading_db [delays, Dopplers], of the same link, over its largest value; delays and
         Doppler shifts up to where next to nothing arrives.
-    profile: rows of delay_s, power (mean over all links and slots) with standard_error over the links, and theory.
+    profile: rows of delay_s, power (mean over all links and slots) with standard_error over the devices, theory, and
+        how many devices there are.
     """
 
     times_s: Array
@@ -121,7 +122,7 @@ def _profile(
         pulse = np.exp(2j * math.pi * (delays[:, None] - paths)[..., None] * offsets) @ _window(num_blocks)
         theory = np.square(np.abs(pulse)) @ powers
     return [
-        {"delay_s": float(d), "power": float(m), "standard_error": float(e), "theory": float(t)}
+        {"delay_s": float(d), "power": float(m), "standard_error": float(e), "theory": float(t), "devices": len(power)}
         for d, m, e, t in zip(delays, mean, error, theory, strict=True)
     ]
 

@@ -4,6 +4,9 @@ The candidate (learning rate and tuned arguments) of each scheme and budget is t
 the test part only measures. The power that a seed needs for a target is read off its test curve, linear between budgets on
 the dB axis, at the first crossing. The saving is the difference in dB to the reference for the same seed; its interval is
 Student's over seeds.
+
+A budget at which a run failed is missing: the candidates were not all tried, so that no choice among those left would be a
+fair one. Nothing is concluded across a missing budget: a crossing that may lie in it is not known.
 """
 
 from __future__ import annotations
@@ -18,12 +21,10 @@ import torch
 from laser_wireless.benchmarks.assembly import build
 from laser_wireless.benchmarks.calculations.communication import count
 from laser_wireless.benchmarks.calculations.model_shapes import shapes_of
+from laser_wireless.benchmarks.intervals import half_width, standard_error
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.candidates import grid_of
 from laser_wireless.benchmarks.sweeps.sweep import METRICS, NOISELESS, Sweep, compressor_of
-from scipy.stats import t as student
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Point:
     """A scheme at one budget, with the candidate chosen on validation.
 
     values: test metric by seed; where a run diverged, infinite on the bad side.
+    failed: how many runs failed, of the num_runs of all candidates and seeds; the budget is then missing, without values.
     """
 
     scheme: str
@@ -42,20 +44,32 @@ class Point:
     values: dict[int, float]
     runs: list[Row]
     higher_is_better: bool = False
+    failed: int = 0
+    num_runs: int = 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether nothing is known at this budget, because runs failed."""
+        return self.failed > 0
+
+    @property
+    def power_db(self) -> float:
+        """The budget in dB, 10 log10 P."""
+        return 10 * math.log10(self.energy_budget)
 
     @property
     def mean(self) -> float:
-        """Mean of the test metric over seeds."""
-        return float(np.mean(list(self.values.values())))
+        """Mean of the test metric over seeds; NaN where the budget is missing."""
+        return _mean(self.values.values())
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over seeds; NaN for one seed or a diverged one."""
+        """Of the mean over seeds; NaN for one seed, a diverged one or none."""
         return standard_error(list(self.values.values()))
 
     @property
     def half_width(self) -> float:
-        """Of Student's interval of the mean over seeds; NaN for one seed or a diverged one."""
+        """Of Student's interval of the mean over seeds; NaN for one seed, a diverged one or none."""
         return half_width(list(self.values.values()))
 
     def cost(self, seed: int | None) -> float:
@@ -64,20 +78,10 @@ class Point:
         return -value if self.higher_is_better else value
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of independent values; NaN for a single or an infinite one."""
-    if len(values) < 2 or not np.isfinite(values).all():
-        return math.nan
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half of Student's interval of the mean of independent values; NaN for a single or an infinite one."""
-    return float(student.ppf((1 + CONFIDENCE) / 2, max(1, len(values) - 1)) * standard_error(values))
-
-
 def choose(sweep: Sweep, rows: Sequence[Row]) -> dict[str, list[Point]]:
     """Curves by scheme: at each budget the candidate with the least mean validation loss (inf if a seed diverged).
+
+    A budget at which any run of a scheme failed is in its curve, as missing.
 
     Raises:
         ValueError: the task does not measure the sweep's metric.
@@ -86,13 +90,17 @@ def choose(sweep: Sweep, rows: Sequence[Row]) -> dict[str, list[Point]]:
     for scheme in (*sweep.schemes, NOISELESS):
         for budget in sweep.energy_budgets:
             here = [row for row in rows if row["scheme"] == scheme and row["energy_budget"] == budget]
-            if here and all(row["status"] != "failed" for row in here):
+            if here:
                 curves.setdefault(scheme, []).append(_point(sweep, scheme, budget, here))
     return curves
 
 
 def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Point:
-    """The runs of the best candidate of a scheme at one budget."""
+    """The runs of the best candidate of a scheme at one budget, or that it is missing."""
+    failed = sum(row["status"] == "failed" for row in rows)
+    if failed:
+        num_candidates, better = len(sweep.candidates(scheme)), sweep.higher_is_better
+        return Point(scheme, budget, math.nan, "", "", num_candidates, {}, [], better, failed, len(rows))
     by_candidate: dict[tuple[float, str], list[Row]] = {}
     for candidate in sweep.candidates(scheme):
         key = (candidate.learning_rate, candidate.label)
@@ -106,7 +114,7 @@ def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Poi
         edge = "lowest" if best[0] == grid[0] else "highest"
     runs = by_candidate[best]
     values = {row["seed"]: measured(row, sweep.metric, sweep.result) for row in runs}
-    return Point(scheme, budget, *best, edge, len(by_candidate), values, runs, sweep.higher_is_better)
+    return Point(scheme, budget, *best, edge, len(by_candidate), values, runs, sweep.higher_is_better, 0, len(rows))
 
 
 def judged(row: Row, result: str) -> Row:
@@ -130,7 +138,10 @@ def measured(row: Row, metric: str, result: str) -> float:
 
 
 def table(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
-    """One row per scheme and budget: what was chosen, both results with their spread, what was spent and sent."""
+    """One row per scheme and budget: what was chosen, both results with their spread, what was spent and sent.
+
+    runs and failed count those of all candidates; where one failed the budget is missing, and its numbers are NaN.
+    """
     rows: list[Row] = []
     weigh = _scales(sweep)
     for points in curves.values():
@@ -145,6 +156,8 @@ def table(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
                 "candidates": point.num_candidates,
                 "seeds": len(runs),
                 "diverged": sum(run["status"] == "diverged" for run in runs),
+                "runs": point.num_runs,
+                "failed": point.failed,
             }
             row["validation_loss"] = _mean(run["metrics"]["validation"]["loss"] for run in runs)
             row |= _metrics(sweep, runs, "last", "")
@@ -152,7 +165,7 @@ def table(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
             row |= _metrics(sweep, runs, "best", "_at_best_validation")
             spent = ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses")
             row |= {f"{name}_per_round": _mean(run["mean_per_round"][name] for run in runs) for name in spent}
-            row["num_bytes_per_round"] = weigh(point.scheme, point.arguments)
+            row["num_bytes_per_round"] = math.nan if point.missing else weigh(point.scheme, point.arguments)
             rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, math.nan) for name in columns} for row in rows]
@@ -195,20 +208,26 @@ def needed_power_db(points: Sequence[Point], seed: int | None, target: float) ->
     """Power in dB (10 log10 P) at which a seed's curve, or the mean curve, first reaches the target.
 
     Returns:
-        -inf if the lowest budget is good enough already, inf if none is.
+        -inf if the lowest budget is good enough already, inf if none is, NaN if that is not known: a budget is missing
+        before the curve is seen to reach the target, and may hold the first crossing.
     """
     aim = -target if points[0].higher_is_better else target
-    values = [point.cost(seed) for point in points]
-    powers = [10 * math.log10(point.energy_budget) for point in points]
-    if values[0] <= aim:
-        return -math.inf
-    for i in range(1, len(values)):
-        if values[i] <= aim:
-            if not math.isfinite(values[i - 1]):
-                return powers[i]
-            part = (values[i - 1] - aim) / (values[i - 1] - values[i])
-            return powers[i - 1] + part * (powers[i] - powers[i - 1])
+    before: Point | None = None
+    for point in points:
+        if point.missing:
+            return math.nan
+        if point.cost(seed) <= aim:
+            return -math.inf if before is None else _crossing_db(before, point, seed, aim)
+        before = point
     return math.inf
+
+
+def _crossing_db(before: Point, after: Point, seed: int | None, aim: float) -> float:
+    """Power in dB at which the line between two budgets reaches the aim; from a diverged one, only the second is known."""
+    high, low = before.cost(seed), after.cost(seed)
+    if not math.isfinite(high):
+        return after.power_db
+    return before.power_db + (high - aim) / (high - low) * (after.power_db - before.power_db)
 
 
 def targets_of(sweep: Sweep, curves: dict[str, list[Point]]) -> list[float]:
@@ -237,35 +256,43 @@ def _levels(sweep: Sweep, curves: Sequence[Sequence[Point]]) -> list[float]:
 
 
 def savings(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
-    """Per target and scheme: power needed, and the saving in dB against the reference with its interval over seeds."""
+    """Per target and scheme: power needed, and the saving in dB against the reference with its interval over seeds.
+
+    The reference saves exactly nothing against itself, wherever it reaches the target. A note says why there is no saving.
+    """
     rows: list[Row] = []
     for target in targets_of(sweep, curves):
         for scheme in sweep.schemes:
             if scheme not in curves or sweep.baseline not in curves:
                 continue
-            own = [needed_power_db(curves[scheme], seed, target) for seed in sweep.seeds]
-            other = [needed_power_db(curves[sweep.baseline], seed, target) for seed in sweep.seeds]
-            mean, low, high, note = _paired(own, other)
+            mean, low, high, note = _saving(sweep, curves, scheme, target)
             rows.append(
                 {
                     "target": target,
                     "scheme": scheme,
+                    "reference": sweep.baseline,
                     "power_db": needed_power_db(curves[scheme], None, target),
                     "saving_db": mean,
                     "low": low,
                     "high": high,
-                    "note": "reference" if scheme == sweep.baseline else note,
+                    "note": note,
                 }
             )
     return rows
 
 
+def missing_budgets(points: Sequence[Point]) -> str:
+    """Budgets of a curve at which runs failed, such as "P = 1, 4"; empty if there are none."""
+    missing = ", ".join(f"{point.energy_budget:g}" for point in points if point.missing)
+    return f"P = {missing}" if missing else ""
+
+
 def crossovers_db(first: Sequence[Point], second: Sequence[Point]) -> list[float]:
-    """Powers in dB at which the mean curves of two schemes cross, at the budgets that both have."""
+    """Powers in dB at which the mean curves of two schemes cross, between neighbouring budgets that both have."""
     others = {point.energy_budget: point.mean for point in second}
     shared = [point for point in first if point.energy_budget in others]
-    difference = [point.mean - others[point.energy_budget] for point in shared]
-    powers = [10 * math.log10(point.energy_budget) for point in shared]
+    difference = [point.mean - others[point.energy_budget] for point in shared]  # NaN where one is missing
+    powers = [point.power_db for point in shared]
     found = []
     for i in range(1, len(difference)):
         before, after = difference[i - 1], difference[i]
@@ -274,12 +301,17 @@ def crossovers_db(first: Sequence[Point], second: Sequence[Point]) -> list[float
     return found
 
 
-def _paired(own: Sequence[float], other: Sequence[float]) -> tuple[float, float, float, str]:
-    """Mean saving, interval and note; a bound where a curve leaves the range of budgets."""
-    if not all(map(math.isfinite, own)):
-        return math.nan, math.nan, math.nan, "target not reached" if math.inf in own else "below the lowest budget"
-    if not all(map(math.isfinite, other)):
-        return math.nan, math.nan, math.nan, "reference " + ("not there" if math.inf in other else "below the lowest budget")
+def _saving(sweep: Sweep, curves: dict[str, list[Point]], scheme: str, target: float) -> tuple[float, float, float, str]:
+    """Mean saving, interval and note of a scheme at a target."""
+    own, other = ([needed_power_db(curves[name], seed, target) for seed in sweep.seeds] for name in (scheme, sweep.baseline))
+    if scheme == sweep.baseline:
+        note = _unreached(own, curves[scheme])
+        return (0.0, 0.0, 0.0, "reference") if not note else (math.nan, math.nan, math.nan, f"reference: {note}")
+    note, there = _unreached(own, curves[scheme]), _unreached(other, curves[sweep.baseline], "not there")
+    note = note or ("below the lowest budget" if -math.inf in own else "")
+    there = there or ("below the lowest budget" if -math.inf in other else "")
+    if note or there:
+        return math.nan, math.nan, math.nan, note or f"reference {there}"
     difference = np.subtract(other, own).tolist()
     mean = _mean(difference)
     if len(difference) < 2:
@@ -288,5 +320,13 @@ def _paired(own: Sequence[float], other: Sequence[float]) -> tuple[float, float,
     return mean, mean - half, mean + half, ""
 
 
+def _unreached(powers: Sequence[float], points: Sequence[Point], word: str = "target not reached") -> str:
+    """Why some seed's power is none or not known; empty if every seed reaches the target, if only below all budgets."""
+    if any(map(math.isnan, powers)):
+        return f"not known: runs failed at {missing_budgets(points)}"
+    return word if math.inf in powers else ""
+
+
 def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+    found = list(values)
+    return float(np.mean(found)) if found else math.nan

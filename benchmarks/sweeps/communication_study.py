@@ -10,7 +10,7 @@ from laser_wireless.benchmarks.assembly import Spec, call
 from laser_wireless.benchmarks.calculations.communication import communication_table
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.entries import check_some
-from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
 from laser_wireless.channels.parameters import checked
@@ -54,9 +54,14 @@ def report_communication(settings: Communication, folder: Path, name: str, publi
     if theirs:
         rows = [row | {"megabytes_published": theirs.get(row["scheme"], "")} for row in rows]
     write_csv(folder / "table.csv", rows)
-    write_json(folder / "environment.json", environment())
-    plot_communication(rows, folder / "communication", f"{name}: {settings.model}, one device and round")
+    write_json(folder / "environment.json", {"study": name, **environment()})
+    draw_communication(settings.model, folder, name)
     print(aligned([{column: value for column, value in row.items() if column != "compressor"} for row in rows]))
     print("\nmegabytes: if the message were sent digitally, 4 bytes for a real number, 1/8 for a sign or a bit of an index")
     print(f"written to {folder}: table.csv, communication.png, communication.pdf")
     return 0
+
+
+def draw_communication(model: str, folder: Path, name: str) -> None:
+    """Draw the picture from the table in the folder."""
+    plot_communication(read_csv(folder / "table.csv"), folder / "communication", f"{name}: {model}, one device and round")

@@ -1,17 +1,20 @@
-"""What a sweep says at its end: tables on the terminal, CSV, a picture."""
+"""What a sweep says at its end: tables on the terminal, CSV, and pictures that are drawn from the CSV alone."""
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from laser_wireless.benchmarks.plots import plot_sweep
-from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.sweeps import analysis
 from laser_wireless.benchmarks.sweeps.candidates import grid_of
-from laser_wireless.benchmarks.sweeps.figures import Draw
-from laser_wireless.benchmarks.sweeps.sweep import Sweep
+from laser_wireless.benchmarks.sweeps.figures import SecondPicture
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep
+
+_NAMES = ("scheme", "reference", "panel", "chosen", "rate_at_edge", "note")  # columns that are text, even if it is "1"
 
 
 def report(
@@ -21,7 +24,7 @@ def report(
     name: str,
     published: Sequence[Row] = (),
     apart: bool = False,
-    draw: Draw | None = None,
+    second: SecondPicture | None = None,
 ) -> int:
     """Print and write the tables and the pictures of a finished sweep.
 
@@ -32,42 +35,95 @@ def report(
         name: of the sweep, for titles.
         published: rows of published curves.
         apart: draw them in a panel of their own.
-        draw: draws a second picture, `figure`.
+        second: another picture, `figure`.
 
     Returns:
-        1 if a run failed, else 0.
+        1 if a run failed, else 0: a run that diverged is a result.
     """
     failed = [row["reason"] for row in rows if row["status"] == "failed"]
     for reason in dict.fromkeys(failed):
         print(f"failed: {reason}", file=sys.stderr)
     curves = analysis.choose(sweep, rows)
-    if not curves:
-        return 1
     table, saved = analysis.table(sweep, curves), analysis.savings(sweep, curves)
     write_csv(folder / "table.csv", table)
     write_csv(folder / "savings.csv", saved)
-    write_json(folder / "environment.json", environment())
-    what = "candidates" if sweep.tune else "learning rate"
-    title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, {what} chosen on validation"
-    plot_sweep(sweep, curves, saved, folder / "sweep", title, published, apart)
-    if draw is not None:
-        draw(curves, published, apart, folder / "figure", title)
+    if second is not None:
+        write_csv(folder / "figure.csv", second.rows_of(curves, table))
+    write_json(folder / "environment.json", {"study": name, **environment()})
+    draw(sweep, folder, name, published, apart, second)
     print(aligned(table))
     print(f"\n{_protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
     if edges:
         print(f"{len(edges)} of {len(table)} chosen rates lie at an edge of the grid (rate_at_edge): widen it to be sure.")
+    print(_missing(curves), end="")
     print(f"\npower needed for a test {sweep.metric}, 10 log10(P) in dB, and saving against {sweep.baseline} ", end="")
     print(f"(mean and 95 % interval over {len(sweep.seeds)} seeds, paired):")
-    print(aligned(saved) if saved else "no target is passed by all curves within these budgets")
+    print(aligned(saved) if saved else "no target is passed by all curves, or by the reference's, within these budgets")
     for scheme in sweep.schemes:
         if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
             found = analysis.crossovers_db(curves[scheme], curves[sweep.baseline])
             where = ", ".join(f"{power:.1f} dB" for power in found) if found else "none within these budgets"
+            gaps = any(point.missing for name in (scheme, sweep.baseline) for point in curves[name])
+            where = where.replace("none within", "none seen within") + "; not known beside missing ones" if gaps else where
             print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
-    pictures = "sweep.png, sweep.pdf, " + ("figure.png, figure.pdf, " if draw else "")
-    print(f"\nwritten to {folder}: table.csv, savings.csv, {pictures}runs/")
+    written = ["table.csv", "savings.csv", *(["figure.csv"] if second else []), "sweep.png, sweep.pdf"]
+    print(f"\nwritten to {folder}: {', '.join(written)}, {'figure.png, figure.pdf, ' if second else ''}runs/")
     return 1 if failed else 0
+
+
+def draw(
+    sweep: Sweep,
+    folder: Path,
+    name: str,
+    published: Sequence[Row] = (),
+    apart: bool = False,
+    second: SecondPicture | None = None,
+) -> list[str]:
+    """Draw the pictures of a sweep from the CSV files in its folder.
+
+    Returns:
+        their names, without ending.
+
+    Raises:
+        ValueError: figure.csv is not there, and the other files do not hold its numbers.
+    """
+    table, saved = read_rows(folder / "table.csv"), read_rows(folder / "savings.csv")
+    what = "candidates" if sweep.tune else "learning rate"
+    title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, {what} chosen on validation"
+    plot_sweep(sweep, table, saved, folder / "sweep", title, published, apart)
+    if second is None:
+        return ["sweep"]
+    file = folder / "figure.csv"
+    second.draw(
+        read_rows(file) if file.exists() else second.rows_of(None, table), published, apart, folder / "figure", title
+    )
+    return ["sweep", "figure"]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a CSV file of a sweep; names stay text, whatever they look like."""
+    with path.open(encoding="utf-8", newline="") as file:
+        texts = list(csv.DictReader(file))
+    return [
+        row | {name: text[name] for name in _NAMES if name in text} for row, text in zip(read_csv(path), texts, strict=True)
+    ]
+
+
+def _missing(curves: dict[str, list[analysis.Point]]) -> str:
+    """Which budgets are missing because runs failed, and what follows."""
+    lines = []
+    for scheme, points in curves.items():
+        gaps = [point for point in points if point.missing]
+        if gaps:
+            failed, tried = sum(point.failed for point in gaps), sum(point.num_runs for point in gaps)
+            where = "no line" if scheme == NOISELESS else analysis.missing_budgets(points)
+            lines.append(f"  {scheme}: {where} ({failed} of {tried} runs failed)")
+    if not lines:
+        return ""
+    head = "missing, because runs failed; nothing is concluded across these budgets, and no candidate is chosen there:"
+    remedy = "run again once the error is mended, or leave these budgets out of energy_budgets"
+    return "\n".join([f"\n{head}", *lines, f"{remedy}\n"])
 
 
 def _protocol(sweep: Sweep) -> str:

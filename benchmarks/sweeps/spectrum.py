@@ -20,7 +20,7 @@ import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.entries import check_each, check_some
 from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
-from laser_wireless.benchmarks.records import Row, aligned, environment, write_csv, write_json
+from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.run_folder import RunFolder
 from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
 from laser_wireless.benchmarks.tasks import Task
@@ -231,9 +231,8 @@ def report_spectrum(
 ) -> int:
     """Print and write table and picture; returns 0."""
     write_csv(folder / "table.csv", rows)
-    write_json(folder / "environment.json", environment())
-    title = f"{name}: share of the top {settings.top} squared singular values, moving average {settings.memory:g}"
-    plot_spectrum(rows, published, apart, folder / "energy", title)
+    write_json(folder / "environment.json", {"study": name, **environment()})
+    draw_spectrum(settings.top, settings.memory, folder, name, published, apart)
     last = max(row["epoch"] for row in rows)
     shown = {epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 150, last) if epoch <= last}
     print(aligned([row for row in rows if row["epoch"] in shown]))
@@ -243,3 +242,9 @@ def report_spectrum(
     )
     print("energy.png, energy.pdf, runs/")
     return 0
+
+
+def draw_spectrum(top: int, memory: float, folder: Path, name: str, published: Sequence[Row], apart: bool) -> None:
+    """Draw the picture from the table in the folder."""
+    title = f"{name}: share of the top {top} squared singular values, moving average {memory:g}"
+    plot_spectrum(read_csv(folder / "table.csv"), published, apart, folder / "energy", title)

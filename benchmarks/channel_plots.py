@@ -18,6 +18,7 @@ from laser_wireless.benchmarks.picture import (
     can_be_logarithmic,
     draw_series,
     headline,
+    legend_below,
     readable,
     save,
     sentence,
@@ -29,17 +30,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _DASHES = {AVERAGED: "--", CONDITIONAL: ":"}
-_ROOM = 4  # curves; more of them have their legend beside the picture
 _BELOW = 10.0  # how far the axis of probabilities goes on below the least that is seen or bounded
-_SIMULATED = "simulated: mean and 95 % interval"
+_INTERVAL = "mean and 95 % interval"
 
 
 def plot_error(rows: Sequence[Row], path: Path, title: str) -> Figure:
     """Draw error, silence and energy against SNR, closed forms dashed; as PNG and PDF."""
     labels = _labels(rows, "case")
-    crowded = len(labels) > _ROOM
     quiet = [label for label in labels if any(_may_be_silent(row) for row in rows if row["case"] == label)]
-    figure = Figure(figsize=(11.4 if quiet else 7.8, 4.4 + 0.7 * crowded), layout="constrained")
+    lines = (len(labels) + 4) // 2  # of the longest legend
+    figure = Figure(figsize=(12.6 if quiet else 8.6, 4.2 + 0.2 * lines), layout="constrained")
     headline(figure, title)
     error, *more, energy = figure.subplots(1, 2 + bool(quiet), width_ratios=(1.35, *[1] * (1 + bool(quiet))))
     _draw_error(error, rows, labels)
@@ -47,13 +47,10 @@ def plot_error(rows: Sequence[Row], path: Path, title: str) -> Figure:
         _draw_silence(axes, [row for row in rows if row["case"] in quiet], labels)
     _draw_energy(energy, rows, labels)
     for axes in (error, *more, energy):
-        axes.set_xlabel("SNR of one device, per real symbol [dB]")
+        axes.set_xlabel("SNR of one device,\nper real symbol [dB]")
         axes.grid(alpha=0.25)
         readable(axes)
-    if crowded:
-        figure.legend(*_marks_last(error), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
-    else:
-        error.legend(*_marks_last(error), frameon=False, fontsize="small")
+        legend_below(axes, columns=2 if axes is error else 1, lines=2)
     return save(figure, path)
 
 
@@ -76,13 +73,14 @@ def _draw_error(axes: Axes, rows: Sequence[Row], labels: Sequence[str]) -> None:
         axes.plot(x, y, _DASHES.get(kind, ""), lw=1.5, color=style_of(number)["color"])
     draw_series(axes, series, logarithmic=can_be_logarithmic([row["mse"] for row in rows]))
     diverges = any(math.isinf(row["mse_theory"]) for row in rows)
-    axes.errorbar([], [], [], fmt="o", ms=5, capsize=3, color=GREY, label=_SIMULATED)
+    axes.plot([], [], "o", ms=5, color=GREY, label="simulated")
     if AVERAGED in forms:
         axes.plot([], [], "--", color=GREY, label="closed form, mean over fading")
     if CONDITIONAL in forms:
         what = "closed form, given the gains" + (" (the mean is infinite)" if diverges else "")
         axes.plot([], [], ":", color=GREY, label=what)
     axes.set_ylabel("mean-square error per symbol")
+    axes.set_title(_INTERVAL, fontsize="medium")
 
 
 def _draw_energy(axes: Axes, rows: Sequence[Row], labels: Sequence[str]) -> None:
@@ -93,12 +91,12 @@ def _draw_energy(axes: Axes, rows: Sequence[Row], labels: Sequence[str]) -> None
         largest = [row["energy_spent_largest"] for row in mine]
         axes.plot([row["snr_db"] for row in mine], largest, ":", lw=1, ms=5, mfc="none", **style_of(number))
     draw_series(axes, series)
-    axes.errorbar([], [], [], fmt="o-", lw=1, ms=5, capsize=3, color=GREY, label="mean over devices, 95 % interval")
+    axes.plot([], [], "o-", lw=1, ms=5, color=GREY, label="mean over devices and rounds")
     axes.plot([], [], "o:", lw=1, ms=5, mfc="none", color=GREY, label="largest seen")
     axes.axhline(1, color="k", ls="--", lw=1.2, label="budget")
     top = max([1.0, *(row["energy_spent_largest"] for row in rows if math.isfinite(row["energy_spent_largest"]))])
-    axes.set(ylabel="energy spent / energy budget", ylim=(0, 1.45 * top))
-    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    axes.set(ylabel="energy spent / energy budget", ylim=(0, 1.08 * top))
+    axes.set_title(_INTERVAL, fontsize="medium")
 
 
 def _may_be_silent(row: Row) -> bool:
@@ -130,24 +128,22 @@ def _draw_silence(axes: Axes, rows: Sequence[Row], labels: Sequence[str]) -> Non
         axes.plot(x, y, "v", ms=6, mfc=fill if fill == "none" else f"{fill}40", color=style_of(number)["color"])
     floor = min([*(v for one in seen for v in one.mean), *(y for *_, points in bounds for _, y in points)]) / _BELOW
     axes.set(ylabel="probability", ylim=(floor, 2))
+    axes.set_title("fraction and 95 % interval", fontsize="medium")
     _key_of_silence(axes, rows, len(labels), floor, any(points for *_, points in bounds))
 
 
 def _key_of_silence(axes: Axes, rows: Sequence[Row], num_cases: int, floor: float, bounded: bool) -> None:
-    axes.errorbar([], [], [], fmt="o", ms=5, capsize=3, color=GREY, label="a device is silent, 95 % interval")
-    axes.errorbar(
-        [], [], [], fmt="o", ms=5, capsize=3, mfc="none", color=GREY, label="all are silent (outage), 95 % interval"
-    )
+    axes.plot([], [], "o", ms=5, color=GREY, label="a device is silent")
+    axes.plot([], [], "o", ms=5, mfc="none", color=GREY, label="all are silent (outage)")
     if bounded:
-        axes.plot([], [], "v", ms=6, mfc="none", color=GREY, label="none seen: 95 % upper bound, about 3 / rounds")
+        axes.plot([], [], "v", ms=6, mfc="none", color=GREY, label="none seen: 95 % upper bound")
     known = [row[name] for row in rows for name in ("silent_theory", "outage_theory") if row[name] > 0]
     if known:
         beyond = min(known)
-        rest = f" (down to {beyond:.0e}, below the axis)" if beyond < floor else ""
+        rest = f" (outage {beyond:.0e}: below the axis)" if beyond < floor else ""
         axes.plot([], [], "--", color=GREY, label=f"closed form{rest}")
     if len(_labels(rows, "case")) < num_cases:
         axes.plot([], [], " ", label="(the others are never silent)")
-    axes.legend(frameon=False, fontsize="small", loc="best")
 
 
 def _of_rows(rows: Sequence[Row], x: str, mean: str, error: str, look: dict[str, Any]) -> Series:
@@ -160,15 +156,14 @@ def _of_rows(rows: Sequence[Row], x: str, mean: str, error: str, look: dict[str,
 def plot_gains(rows: Sequence[Row], path: Path, title: str, fade_db: float) -> Figure:
     """Draw density of the envelope, both tails of the power, and density of the phase."""
     figure = Figure(figsize=(9, 6.2), layout="constrained")
-    headline(figure, title)
+    headline(figure, f"{title}\nsimulated points: {_INTERVAL}")
     (density, below), (phase, above) = figure.subplots(2, 2)
     panels = {"envelope": density, "power_below": below, "power_above": above, "phase": phase}
     for quantity, axes in panels.items():
         _draw_distribution(axes, [row for row in rows if row["quantity"] == quantity], quantity.startswith("power"))
     density.plot([], [], "--", color=GREY, label="closed form")
-    density.errorbar([], [], [], fmt="o", ms=3.5, capsize=2, color=GREY, label=_SIMULATED)
+    density.plot([], [], "o", ms=3.5, color=GREY, label="simulated")
     density.set(xlabel="envelope |h|", ylabel="probability density", ylim=(0, None), xlim=(0, None))
-    density.legend(*_marks_last(density), frameon=False, fontsize="small")
     lowest = min((row["simulated"] for row in rows if row["simulated"] > 0), default=1e-4)
     floor = 10 ** math.floor(math.log10(min(max(lowest, 1e-6), 0.1)))
     below.axvline(fade_db, color=GREY, ls=":", lw=1)
@@ -184,6 +179,7 @@ def plot_gains(rows: Sequence[Row], path: Path, title: str, fade_db: float) -> F
     for axes in panels.values():
         axes.grid(alpha=0.25)
         readable(axes)
+    figure.legend(*density.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     return save(figure, path)
 
 
@@ -192,7 +188,8 @@ def _draw_distribution(axes: Axes, rows: Sequence[Row], logarithmic: bool) -> No
     series = []
     for number, label in enumerate(_labels(rows, "fading")):
         mine = [row for row in rows if row["fading"] == label]
-        seen = [row for row in mine if not logarithmic or row["simulated"] > 4 * row["standard_error"]]
+        seen = [row for row in mine if not logarithmic or row["simulated"] > 4 * row["standard_error"] > 0]
+        seen = seen or [row for row in mine if row["simulated"] > 0]  # a gain that is always the same
         if logarithmic:
             seen = seen[:: max(1, len(seen) // 24)]
         look = {"ls": "", "ms": 3.5, "capsize": 2, "lw": 1, "label": label} | style_of(number)
@@ -207,7 +204,7 @@ def _draw_distribution(axes: Axes, rows: Sequence[Row], logarithmic: bool) -> No
 def plot_correlation(rows: Sequence[Row], path: Path, title: str) -> Figure:
     """Draw Re R over time and |R| over frequency with closed forms and 95 % bands."""
     axes_of_rows = _labels(rows, "axis")
-    figure = Figure(figsize=(5.2 * len(axes_of_rows) + (1.6 if len(axes_of_rows) == 1 else 0), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(axes_of_rows) + (1.6 if len(axes_of_rows) == 1 else 0), 4.6), layout="constrained")
     headline(figure, title)
     panels = np.atleast_1d(figure.subplots(1, len(axes_of_rows)))
     for axis, axes in zip(axes_of_rows, panels, strict=True):
@@ -225,7 +222,7 @@ def plot_correlation(rows: Sequence[Row], path: Path, title: str) -> Figure:
         readable(axes)
     panels[0].plot([], [], "--", color=GREY, label="closed form")
     panels[0].fill_between([], [], [], color=GREY, alpha=0.25, lw=0, label="95 % interval of the estimate, at each lag")
-    panels[0].legend(frameon=False, fontsize="small")
+    legend_below(panels[0], columns=3 if len(panels) == 1 else 2)
     return save(figure, path)
 
 
@@ -254,7 +251,7 @@ def _plot_one_correlation(axes: Axes, rows: list[Row], factor: float, number: in
 
 def plot_spectrogram(picture: Spectrogram, path: Path, title: str) -> Figure:
     """Draw |h(t, f)|, the delay-Doppler plane and the power delay profile."""
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
     headline(figure, title)
     image, plane, profile = figure.subplots(1, 3, width_ratios=(1.5, 1.1, 1))
     time_factor, time_unit = _unit_of(float(picture.times_s[-1]), "s")
@@ -290,7 +287,6 @@ def plot_spectrogram(picture: Spectrogram, path: Path, title: str) -> Figure:
         (profile, "power over delay"),
     ):
         axes.set_title(text, fontsize="small")
-    for axes in figure.axes:  # those of the colours, too
         readable(axes)
     return save(figure, path, image=True)
 
@@ -312,14 +308,7 @@ def _draw_profile(axes: Axes, picture: Spectrogram, delay_factor: float) -> None
         axes.plot(delays, 10 * np.log10(theory), "--", color="k", lw=1.1, label="closed form")
     axes.set_ylim(top - 38, top + 4)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize="small")
-
-
-def _marks_last(axes: Axes) -> tuple[list[Any], list[str]]:
-    """Handles and labels, curves before the grey key of marks and lines."""
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i].startswith(("simulated,", "closed form", "95 %")))
-    return [handles[i] for i in order], [labels[i] for i in order]
+    legend_below(axes, columns=1)
 
 
 def _labels(rows: Sequence[Row], column: str) -> list[str]:

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import Formatter, Locator, NullFormatter, NullLocator
+from matplotlib.ticker import Formatter, Locator, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,7 +39,7 @@ COLOURS = (  # the first eight are told apart by colour-blind readers too
 )
 MARKERS = "osD^vPX*h"
 GREY = "0.35"
-_MOST_TICKS = 9
+_MOST_TICKS, _ENOUGH_TICKS = 10, {"linear": 5, "log": 4}
 _FAR_BELOW = 3.0  # on a log axis, a bar goes down to this fraction of the lowest mean before the rim cuts it
 
 
@@ -64,27 +64,30 @@ class Series:
     look: dict[str, Any] = field(default_factory=dict)
 
 
-def draw_series(axes: Axes, series: Sequence[Series], *, logarithmic: bool = False) -> None:
+def draw_series(axes: Axes, series: Sequence[Series], *, logarithmic: bool = False, levels: Sequence[Series] = ()) -> None:
     """Draw curves with bars into one panel; on a log axis what is not positive has no place.
 
     Args:
         axes: to draw into; its vertical scale is set.
         series: the curves; values that are not finite are left out.
         logarithmic: whether the vertical axis is.
+        levels: single means that hold all along the horizontal axis, each drawn as a line with a band.
     """
-    rim = _rim(series) if logarithmic else -math.inf
-    cut = False
+    means = [mean for one in (*series, *levels) for mean in one.mean if _fits(mean, logarithmic)]
+    rim = min(means, default=1.0) / _FAR_BELOW if logarithmic else -math.inf
+    beyond = rim / 2 if logarithmic else rim  # so that no cap is drawn on the rim
     for one in series:
         mean = np.array([value if _fits(value, logarithmic) else math.nan for value in one.mean])
-        low, high = np.array(one.low, dtype=float), np.array(one.high, dtype=float)
-        cut = cut or bool((low < rim)[np.isfinite(mean)].any())
-        low = np.maximum(low, rim / 2 if logarithmic else rim)  # beyond the rim, so that no cap is drawn on it
-        around = np.stack([mean - low, high - mean])
+        around = np.stack([mean - np.maximum(one.low, beyond), np.array(one.high, dtype=float) - mean])
         around = np.where(np.isfinite(around), np.maximum(around, 0), math.nan)
         axes.errorbar(one.x, mean, around, **({"capsize": 3, "ms": 5} | one.look))
+    for level in levels:
+        axes.axhline(level.mean[0], **level.look)
+        if math.isfinite(level.low[0]):
+            axes.axhspan(max(level.low[0], beyond), level.high[0], color=level.look["color"], alpha=0.12, lw=0)
     if logarithmic:
         axes.set_yscale("log")
-    if cut:
+    if any(low < rim for one in (*series, *levels) for low in one.low):
         axes.set_ylim(bottom=rim)
 
 
@@ -92,14 +95,6 @@ def can_be_logarithmic(values: Sequence[float]) -> bool:
     """Whether there are finite values and all of them are positive."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0
-
-
-def _rim(series: Sequence[Series]) -> float:
-    """Bottom of a log axis, where bars have to be cut."""
-    means = [value for one in series for value in one.mean if _fits(value, True)]
-    lows = [low for one in series for low, mean in zip(one.low, one.mean, strict=True) if low > 0 and _fits(mean, True)]
-    lowest = min(means, default=1.0)
-    return max(lowest / _FAR_BELOW, min([*lows, lowest]))
 
 
 def _fits(value: float, logarithmic: bool) -> bool:
@@ -148,9 +143,13 @@ def plain(values: Sequence[float]) -> list[str]:
     step = min([*np.diff(sorted(set(given))), *sizes[:1]], default=sizes[0])
     digits = next((d for d in range(15) if all(abs(float(f"{v:.{d}e}") - v) < 1e-3 * abs(step) for v in given)), 15)
     if max(sizes) < 1e5 and (min(sizes) >= 1e-3 or step >= 1e-3):
-        return [np.format_float_positional(float(f"{value:.{digits}e}"), trim="-") for value in given]
+        return [_minus(np.format_float_positional(float(f"{value:.{digits}e}"), trim="-")) for value in given]
     parts = [f"{value:.{digits}e}".split("e") for value in given]
     return [_power(*part) for part in parts]
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _power(mantissa: str, exponent: str) -> str:
@@ -186,9 +185,22 @@ class _Roomy(Locator):
     """Ticks whose labels have room beside each other."""
 
     axis: Axis
+    _latest: tuple[tuple[float, ...], Any] = ((), None)  # a drawing asks many times for the same ticks
 
     def __call__(self) -> Any:
-        return self.tick_values(*self.axis.get_view_interval())
+        view, box = self.axis.get_view_interval(), self.axis.axes.bbox
+        asked = (*view, *self.axis.get_data_interval(), box.width, box.height)
+        if asked != self._latest[0]:
+            self._latest = asked, self.tick_values(*view)
+        return self._latest[1]
+
+    def nonsingular(self, v0: float, v1: float) -> tuple[float, float]:
+        """Widen a view of a single value, on a log axis by decades."""
+        if self.axis.get_scale() != "log":
+            return super().nonsingular(v0, v1)
+        usual = LogLocator()
+        usual.set_axis(self.axis)
+        return usual.nonsingular(v0, v1)
 
     def _have_room(self, ticks: Sequence[float], labels: Sequence[str]) -> bool:
         """Whether labels at these places stay apart, by the length of the axis and the size of its letters."""
@@ -227,17 +239,13 @@ class _Round(_Roomy):
         low, high = sorted((float(vmin), float(vmax)))
         if not math.isfinite(low) or not math.isfinite(high) or low == high:
             return np.array([])
-        if self.axis.get_scale() == "log":
-            found = self._best(_log_steps(low, high), 4)
-            return np.array(found if found else self._best(_linear_steps(low, high), 2) or [low, high])
-        return np.array(self._best(_linear_steps(low, high), 2) or [low, high])
+        choices = [*(_log_steps(low, high) if self.axis.get_scale() == "log" else ()), *_linear_steps(low, high)]
+        fitting = [ticks for ticks in choices if 2 <= len(ticks) <= _MOST_TICKS and self._have_room(ticks, plain(ticks))]
+        return np.array(max(fitting, key=self._worth, default=[low, high]))
 
-    def _best(self, choices: Iterator[list[float]], fewest: int) -> list[float]:
-        """The longest list that has room, with two or more ticks within the data if there is one."""
-        fitting = [
-            ticks for ticks in choices if fewest <= len(ticks) <= _MOST_TICKS and self._have_room(ticks, plain(ticks))
-        ]
-        return max(fitting, key=lambda ticks: (min(2, self._num_within_data(ticks)), len(ticks)), default=[])
+    def _worth(self, ticks: Sequence[float]) -> tuple[int, int]:
+        """Two ticks within the data count most, then that there are a few: the first such list, the roundest, is taken."""
+        return min(2, self._num_within_data(ticks)), min(_ENOUGH_TICKS.get(self.axis.get_scale(), 5), len(ticks))
 
     def _num_within_data(self, ticks: Sequence[float]) -> int:
         low, high = self.axis.get_data_interval()
@@ -246,11 +254,14 @@ class _Round(_Roomy):
 
 
 def _linear_steps(low: float, high: float) -> Iterator[list[float]]:
-    """Multiples of round steps, from wide to narrow ones."""
+    """Multiples of round steps, from wide to narrow ones; of 2.5 last."""
     largest = math.floor(math.log10(high - low)) + 1
-    for exponent in range(largest, largest - 4, -1):
-        for mantissa in (5.0, 2.5, 2.0, 1.0):
+    exponents = range(largest, largest - 4, -1)
+    for exponent in exponents:
+        for mantissa in (5.0, 2.0, 1.0):
             yield _multiples(low, high, mantissa, exponent)
+    for exponent in exponents:
+        yield _multiples(low, high, 2.5, exponent)
 
 
 def _multiples(low: float, high: float, mantissa: float, exponent: int) -> list[float]:
@@ -275,7 +286,7 @@ def _log_steps(low: float, high: float) -> Iterator[list[float]]:
 
 def _letters(label: str) -> float:
     """Letters of a label's width; an exponent is small."""
-    label = re.sub(r"\\times ", "x", label.replace("$", ""))
+    label = re.sub(r"\\times ", "xxx", label.replace("$", ""))
     found = re.fullmatch(r"(.*)\^\{(.*)\}", label)
     return len(label) if found is None else len(found[1]) + 0.7 * len(found[2])
 
@@ -293,6 +304,20 @@ def save(figure: Figure, path: Path, *, image: bool = False) -> Figure:
         picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     picture.save(path.with_suffix(".png"), optimize=True)
     return figure
+
+
+def legend_below(axes: Axes, columns: int = 2, lines: int = 1) -> None:
+    """Put the legend of a panel under it, where it hides nothing; `lines` are those of the label of its x axis."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            borderaxespad=3.2 + 1.6 * lines,
+            ncols=columns,
+            columnspacing=1.2,
+            frameon=False,
+            fontsize="small",
+        )
 
 
 def headline(figure: Figure, title: str) -> None:

@@ -24,12 +24,13 @@ from laser_wireless.benchmarks.picture import (
 )
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.candidates import grid_of
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Z_SGD, Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _MANY = 4  # schemes; more of them have their legend beside the picture
 _LEGEND = "small"
+_ASIDE = 0.005  # of the range of budgets, by which curves are set apart so that bars do not hide each other
 
 BUDGET_SHORT = "10 log10(P / noise variance) [dB]"
 BUDGET_AXIS = f"energy budget P per device and round, {BUDGET_SHORT}"
@@ -56,7 +57,8 @@ def dots_of(sweep: Sweep, table: Sequence[Row], scheme: str) -> list[Dot]:
     dots = []
     for row in table:
         if row["scheme"] == scheme:
-            half = row.get(f"half_width_95{suffix}", reach_of(row["seeds"]) * row[f"standard_error{suffix}"])
+            name = f"half_width_95{suffix}"
+            half = row[name] if name in row else reach_of(row["seeds"]) * row[f"standard_error{suffix}"]
             dots.append(Dot(row["energy_budget"], row[f"test_{sweep.metric}{suffix}"], half, row.get("failed", 0)))
     return sorted(dots, key=lambda dot: dot.energy_budget)
 
@@ -93,7 +95,7 @@ def plot_sweep(
         axes.grid(alpha=0.25)
         readable(axes)
     headline(figure, title)
-    place = {"loc": "outside right upper"} if many else {"loc": "outside lower center", "ncols": 3 + alone}
+    place = {"loc": "outside right center"} if many else {"loc": "outside lower center", "ncols": 3 + alone}
     figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=_LEGEND, **place)
     return save(figure, path)
 
@@ -103,11 +105,16 @@ def _plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Sequ
     curves = {scheme: dots for scheme in sweep.schemes if (dots := dots_of(sweep, table, scheme))}
     free = [dot for dot in dots_of(sweep, table, NOISELESS) if math.isfinite(dot.mean)]
     means = [dot.mean for dots in (*curves.values(), free) for dot in dots] + [row["value"] for row in published]
-    series = [_series(dots, style_of(_place(sweep, name)) | {"label": name}) for name, dots in curves.items()]
-    draw_series(axes, series, logarithmic=not sweep.higher_is_better and can_be_logarithmic(means))
+    budgets = [dot.power_db for dots in curves.values() for dot in dots]
+    step = _ASIDE * (max(budgets, default=0) - min(budgets, default=0))
+    series = []
+    for name, dots in curves.items():
+        place = list(sweep.schemes).index(name)
+        aside = step * (place - (len(sweep.schemes) - 1) / 2)
+        series.append(_series(dots, aside, style_of(place) | {"label": name}))
+    levels = [_noiseless(sweep, dot) for dot in free[-1:]]
+    draw_series(axes, series, logarithmic=not sweep.higher_is_better and can_be_logarithmic(means), levels=levels)
     _plot_published(axes, sweep, published)
-    if free:
-        _plot_noiseless(axes, sweep, free[-1])
     _mark_rim(axes, sweep, curves)
     if not any(math.isfinite(value) for value in means):
         lost = sum(bool(dot.failed) for dots in curves.values() for dot in dots)
@@ -115,16 +122,13 @@ def _plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Sequ
         sentence(axes, f"{what}:\nno finite test {sweep.metric} to show")
     axes.set_xlabel(BUDGET_AXIS)
     axes.set_ylabel(f"test {sweep.metric}")
-    axes.set_title(over_seeds(len(sweep.seeds)), fontsize="medium")
+    apart = ", set apart sideways" if step and len(curves) > 1 else ""
+    axes.set_title(over_seeds(len(sweep.seeds)) + apart, fontsize="medium")
 
 
-def _place(sweep: Sweep, scheme: str) -> int:
-    return list(sweep.schemes).index(scheme)
-
-
-def _series(dots: Sequence[Dot], look: dict[str, object]) -> Series:
+def _series(dots: Sequence[Dot], aside: float, look: dict[str, object]) -> Series:
     return Series(
-        [dot.power_db for dot in dots],
+        [dot.power_db + aside for dot in dots],
         [dot.mean for dot in dots],
         [dot.mean - dot.half for dot in dots],
         [dot.mean + dot.half for dot in dots],
@@ -132,15 +136,14 @@ def _series(dots: Sequence[Dot], look: dict[str, object]) -> Series:
     )
 
 
-def _plot_noiseless(axes: Axes, sweep: Sweep, dot: Dot) -> None:
+def _noiseless(sweep: Sweep, dot: Dot) -> Series:
     """The line without noise and its interval, under a name that says what it is."""
     own = grid_of(sweep.learning_rates, NOISELESS)
-    same = all(grid_of(sweep.learning_rates, scheme) == own for scheme in sweep.schemes)
-    grid = "the same grid" if same else "a grid of its own"
-    axes.axhline(dot.mean, color=GREY, ls="--", lw=1.2, label=f"no noise: z-sgd, tuned on {grid}\n(a finite run, no bound)")
-    if math.isfinite(dot.half):
-        bottom = dot.mean - dot.half if axes.get_yscale() == "linear" else max(dot.mean - dot.half, axes.get_ylim()[0])
-        axes.axhspan(bottom, dot.mean + dot.half, color=GREY, alpha=0.12, lw=0)
+    alike = [scheme for scheme in sweep.schemes if grid_of(sweep.learning_rates, scheme) == own]
+    grid = "z-sgd's grid" if Z_SGD in alike else "a grid of its own"
+    grid = "the same grid" if len(alike) == len(sweep.schemes) else grid
+    name = f"no noise: z-sgd, tuned on {grid}\n(a finite run, no bound)"
+    return _series([dot], 0, {"color": GREY, "ls": "--", "lw": 1.2, "label": name})
 
 
 def _mark_rim(axes: Axes, sweep: Sweep, curves: dict[str, list[Dot]]) -> None:
@@ -163,7 +166,7 @@ def _mark_rim(axes: Axes, sweep: Sweep, curves: dict[str, list[Dot]]) -> None:
                 [dot.power_db],
                 [height if sweep.higher_is_better else 1 - height],
                 mark,
-                color=style_of(_place(sweep, name))["color"],
+                color=style_of(list(sweep.schemes).index(name))["color"],
                 mfc="none",
                 ms=7,
                 transform=axes.get_xaxis_transform(),

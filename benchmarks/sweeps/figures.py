@@ -22,6 +22,7 @@ from laser_wireless.benchmarks.picture import (
     Series,
     draw_series,
     headline,
+    legend_below,
     over_seeds,
     readable,
     save,
@@ -36,6 +37,7 @@ from laser_wireless.benchmarks.sweeps.sweep import Sweep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+_ASIDE = ", set apart sideways"
 Curves = dict[str, list[Point]]
 
 
@@ -114,10 +116,16 @@ def _over_argument(
     sweep: Sweep, argument: str, rows: Sequence[Row], published: Sequence[Row], apart: bool, path: Path, title: str
 ) -> Figure:
     """One curve per budget over an argument of the schemes, published ones dashed or in a panel of their own."""
-    own, theirs = _axes_pair(apart and bool(published), title, over_seeds(len(sweep.seeds)))
+    own, theirs = _axes_pair(apart and bool(published), title, over_seeds(len(sweep.seeds), _ASIDE))
+    values = sorted({float(row[argument]) for row in (*rows, *published) if argument in row})
     series = []
     for number, budget in enumerate(sweep.energy_budgets):
-        mine = [row for row in rows if row["energy_budget"] == budget]
+        aside = 0.06 * (number - (len(sweep.energy_budgets) - 1) / 2)
+        mine = [
+            row | {argument: row[argument] * 2**aside if values[0] > 0 else row[argument]}
+            for row in rows
+            if row["energy_budget"] == budget
+        ]
         series.append(_series(mine, argument, "mean", {"label": f"P = {budget:g}"} | style_of(number)))
     draw_series(own, series)
     powers = sorted({row["power"] for row in published if argument in row})
@@ -125,7 +133,6 @@ def _over_argument(
         mine = sorted((row for row in published if row["power"] == power), key=lambda row: row[argument])
         place = list(sweep.energy_budgets).index(power) if not apart and power in sweep.energy_budgets else number
         _dashed(theirs, [row[argument] for row in mine], [row["value"] for row in mine], place, f"P = {power:g}, published")
-    values = sorted({float(row[argument]) for row in (*rows, *published) if argument in row})
     for axes in dict.fromkeys((own, theirs)):
         if values[0] > 0:
             axes.set_xscale("log", base=2)
@@ -200,7 +207,7 @@ def _differences(
 ) -> Figure:
     """Metric of schemes minus that of their references, seed by seed; one panel each, published ones below if apart."""
     apart = apart and bool(published)
-    figure = Figure(figsize=(5.2 * len(panels), 7.6 if apart else 4.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(panels), 8.8 if apart else 5.2), layout="constrained")
     grid = figure.subplots(2 if apart else 1, len(panels), squeeze=False, sharex="row", sharey="row")
     values = {(row["scheme"], row["power"]): row["value"] for row in published}
     for column, (name, pairs) in enumerate(panels.items()):
@@ -223,20 +230,20 @@ def _differences(
             axes.axhline(0, color=GREY, lw=1.2)
             axes.set_xlabel(BUDGET_SHORT)
             axes.grid(alpha=0.25)
-            _legend(axes)
+            legend_below(axes)
             readable(axes)
         own.set_title(f"{name}: {over_seeds(len(sweep.seeds), ', paired')}", fontsize="medium")
         if apart:
             theirs.set_title(f"{name}: published, another task, no interval given", fontsize="medium")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"test {sweep.metric}, minus the reference's")
-    headline(figure, title)
+    headline(figure, f"{title}\npoints set apart sideways")
     return save(figure, path)
 
 
 def _axes_pair(apart: bool, title: str, measured: str) -> tuple[Axes, Axes]:
     """Axes for measured and for published curves: the same ones, or two beside each other."""
-    figure = Figure(figsize=(11 if apart else 6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(11 if apart else 6.4, 5.0), layout="constrained")
     headline(figure, title)
     own, theirs = figure.subplots(1, 2) if apart else [figure.subplots()] * 2
     own.set_title(measured, fontsize="medium")
@@ -251,15 +258,10 @@ def _dashed(axes: Axes, x: Sequence[float], y: Sequence[float], number: int, lab
         axes.plot(x, y, ls="--", lw=1.2, mfc="none", ms=5, alpha=0.75, label=label, **style_of(number))
 
 
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
-
-
-def _finish(own: Axes, theirs: Axes, path: Path) -> Figure:
+def _finish(own: Axes, theirs: Axes, path: Path, columns: int = 2) -> Figure:
     for axes in dict.fromkeys((own, theirs)):
         axes.grid(alpha=0.25)
-        _legend(axes)
+        legend_below(axes, columns)
         readable(axes)
     figure = own.get_figure()
     assert isinstance(figure, Figure)
@@ -290,7 +292,7 @@ def plot_spectrum(rows: Sequence[Row], published: Sequence[Row], apart: bool, pa
         axes.set_xlabel("epoch")
         axes.set_ylabel("share of the energy")
         axes.set_ylim(0, 1.03)
-    return _finish(own, theirs, path)
+    return _finish(own, theirs, path, columns=1)
 
 
 def plot_communication(rows: Sequence[Row], path: Path, title: str) -> Figure:
@@ -303,13 +305,14 @@ def plot_communication(rows: Sequence[Row], path: Path, title: str) -> Figure:
     axes.barh(heights, sizes, color=style_of(0)["color"], height=0.6, label="counted")
     if there:
         axes.plot([x for _, x in there], [y for y, _ in there], "D", color=style_of(1)["color"], ms=6, label="published")
-        axes.legend(frameon=False)
     axes.set_xscale("log")
     axes.set_xlim(left=min([*sizes, *(x for _, x in there)]) / 2)
     ticks_at(axes.yaxis, heights, [str(row["scheme"]) for row in rows])
     axes.set_xlabel("megabytes per device and round, if sent digitally")
     headline(figure, title)
     axes.grid(alpha=0.25, axis="x")
+    if there:
+        legend_below(axes)
     readable(axes)
     return save(figure, path)
 

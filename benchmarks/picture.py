@@ -249,6 +249,8 @@ class _Round(_Roomy):
 
     def _num_within_data(self, ticks: Sequence[float]) -> int:
         low, high = self.axis.get_data_interval()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return len(ticks)
         slack = 1e-9 * abs(high - low)
         return sum(low - slack <= tick <= high + slack for tick in ticks)
 

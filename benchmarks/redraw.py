@@ -15,6 +15,7 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml
@@ -30,13 +31,14 @@ def redraw(words: list[str]) -> int:
     folders, style = _read(words)
     from matplotlib.style import context
 
-    try:
-        context(style).__enter__()  # for the rest of the process
-    except OSError as error:
-        raise BadConfiguration(f"--style {style[0]!r} is neither a style of matplotlib's nor a file") from error
-    for folder in folders:
-        names = redraw_folder(folder)
-        print(f"drawn in {folder}: {', '.join(f'{name}.png, {name}.pdf' for name in names)}")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(context(style))
+        except OSError as error:
+            raise BadConfiguration(f"--style {style[0]!r} is neither a style of matplotlib's nor a file") from error
+        for folder in folders:
+            names = redraw_folder(folder)
+            print(f"drawn in {folder}: {', '.join(f'{name}.png, {name}.pdf' for name in names)}")
     return 0
 
 

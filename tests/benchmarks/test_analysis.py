@@ -3,42 +3,18 @@
 import math
 
 import pytest
-from laser_wireless.benchmarks.sweeps.analysis import choose, crossovers_db, needed_power_db, savings, table, targets_of
-from laser_wireless.benchmarks.sweeps.sweep import sweep_from
-
-SEEDS = [0, 1, 2]
-
-
-def make_sweep(**more):
-    content = {
-        "task": "digits",
-        "uplink": "AnalogUplink",
-        "schemes": ["laser", "z-sgd"],
-        "energy_budgets": [1, 10, 100],
-        "learning_rates": [0.1, 0.2],
-        "seeds": SEEDS,
-    }
-    return sweep_from(content | more)
-
-
-def make_row(scheme, budget, rate, seed, test, validation=None, status="done", arguments=""):
-    losses = {"validation": {"loss": test if validation is None else validation}, "test": {"loss": test}}
-    spent = {"energy_spent": 0.5 * budget, "max_energy_spent": 0.9 * budget, "energy_allowed": 1.0 * budget}
-    spent |= {"num_symbols": 10.0, "num_channel_uses": 5.0}
-    keys = {"scheme": scheme, "energy_budget": budget, "learning_rate": rate, "arguments": arguments, "seed": seed}
-    best = {"round": 3, "metrics": {"validation": losses["validation"], "test": {"loss": test - 0.25}}}
-    return keys | {"status": status, "reason": "", "metrics": losses, "best": best, "mean_per_round": spent}
-
-
-def rows_of(curves, shift=0.0):
-    """Rows in which the rate 0.2 is best on validation; curves: scheme -> test loss by budget."""
-    return [
-        make_row(scheme, budget, rate, seed, value + shift * seed, validation=0.0 if rate == 0.2 else 1.0)
-        for scheme, values in curves.items()
-        for budget, value in zip([1, 10, 100], values, strict=True)
-        for rate in (0.1, 0.2)
-        for seed in SEEDS
-    ]
+from helpers.sweep_rows import fail, make_sweep, rows_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laser_wireless.benchmarks.sweeps.analysis import (
+    Point,
+    choose,
+    crossovers_db,
+    needed_power_db,
+    savings,
+    table,
+    targets_of,
+)
 
 
 def test_the_rate_is_chosen_on_validation_and_never_on_test():
@@ -116,7 +92,7 @@ def test_crossovers_are_where_the_mean_curves_meet():
     curves = choose(make_sweep(), rows_of({"laser": [2.0, 1.5, 1.4], "z-sgd": [4.0, 2.5, 0.4]}))
     assert crossovers_db(curves["laser"], curves["z-sgd"]) == pytest.approx([15.0])
     assert crossovers_db(curves["laser"], curves["laser"]) == []
-    assert crossovers_db(curves["laser"], curves["z-sgd"][:2]) == []  # runs of the last budget failed
+    assert crossovers_db(curves["laser"], curves["z-sgd"][:2]) == []
     assert crossovers_db(curves["laser"][1:], curves["z-sgd"]) == pytest.approx([15.0])
 
 
@@ -130,3 +106,101 @@ def test_table_reports_what_was_spent_and_how_many_diverged():
     assert found["laser", 10]["energy_spent_per_round"] == 5.0
     assert found["z-sgd", 1]["diverged"] == 3
     assert found["z-sgd", 1]["test_loss"] == math.inf
+
+
+def missing(budget):
+    return Point("a", budget, math.nan, "", "", 1, {}, [], failed=1, num_runs=3)
+
+
+def known(budget, value):
+    return Point("a", budget, 0.1, "", "", 1, {0: value}, [], num_runs=3)
+
+
+LOSSES = st.sampled_from([0.5, 1.0, 2.0, math.inf])
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.one_of(st.none(), LOSSES), min_size=1, max_size=5), st.lists(LOSSES, min_size=5, max_size=5))
+def test_an_answer_holds_whatever_the_missing_budgets_would_have_shown(values, others):
+    points = [missing(2.0**i) if value is None else known(2.0**i, value) for i, value in enumerate(values)]
+    answer = needed_power_db(points, 0, 1.2)
+
+    def filled(fill):
+        return needed_power_db([known(p.energy_budget, fill[i]) if p.missing else p for i, p in enumerate(points)], 0, 1.2)
+
+    if math.isnan(answer):  # and where there is none, it would have depended on them
+        assert (
+            len({filled([good if j == i else math.inf for j in range(5)]) for i in range(5) for good in (0.5, math.inf)}) > 1
+        )
+    else:
+        assert filled(others) == answer
+
+
+def test_a_target_reached_above_missing_budgets_is_not_an_infinite_saving():
+    sweep = make_sweep(targets=[2.5, 0.5])
+    rows = fail(rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]}), "laser", [1, 10])
+    found = [row for row in savings(sweep, choose(sweep, rows)) if row["scheme"] == "laser"]
+    assert [row["note"] for row in found] == ["not known: runs failed at P = 1, 10"] * 2
+    assert all(math.isnan(row[name]) for row in found for name in ("power_db", "saving_db", "low", "high"))
+
+
+def test_a_reference_with_missing_budgets_saves_nothing_for_others():
+    sweep = make_sweep(targets=[2.5])
+    rows = fail(rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]}), "z-sgd", [10])
+    notes = {row["scheme"]: row["note"] for row in savings(sweep, choose(sweep, rows))}
+    assert notes == {
+        "laser": "reference not known: runs failed at P = 10",
+        "z-sgd": "reference: not known: runs failed at P = 10",
+    }
+
+
+def test_a_gap_above_the_crossing_changes_nothing():
+    sweep = make_sweep(targets=[2.5])
+    rows = rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]})
+    before = {row["scheme"]: row for row in savings(sweep, choose(sweep, rows))}
+    after = {row["scheme"]: row for row in savings(sweep, choose(sweep, fail(rows, "laser", [100])))}
+    assert after == before
+
+
+def test_one_failed_run_of_one_candidate_makes_the_budget_missing():
+    rows = fail(rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]}), "laser", [10], every=6)
+    sweep = make_sweep()
+    curves = choose(sweep, rows)
+    assert [(point.missing, point.failed, point.num_runs) for point in curves["laser"]] == [
+        (False, 0, 6),
+        (True, 1, 6),
+        (False, 0, 6),
+    ]
+    assert crossovers_db(curves["laser"], curves["z-sgd"]) == []
+    row = next(row for row in table(sweep, curves) if row["scheme"] == "laser" and row["energy_budget"] == 10)
+    assert (row["failed"], row["runs"], row["chosen"], row["rate_at_edge"]) == (1, 6, "", "")
+    assert math.isnan(row["test_loss"])
+    assert math.isnan(row["learning_rate"])
+    assert math.isnan(row["num_bytes_per_round"])
+
+
+def test_no_crossing_is_concluded_across_a_missing_budget():
+    curves = choose(make_sweep(), fail(rows_of({"laser": [2.0, 1.5, 1.4], "z-sgd": [4.0, 2.5, 0.4]}), "z-sgd", [10]))
+    assert crossovers_db(curves["laser"], curves["z-sgd"]) == []
+
+
+def test_the_reference_saves_exactly_nothing_against_itself_wherever_it_reaches_the_target():
+    sweep = make_sweep(targets=[5.0, 2.5, 0.5])  # below the lowest budget, within, out of reach
+    rows = rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]}, shift=0.1)
+    found = [row for row in savings(sweep, choose(sweep, rows)) if row["scheme"] == "z-sgd"]
+    assert [(row["saving_db"], row["low"], row["high"], row["note"]) for row in found[:2]] == [(0, 0, 0, "reference")] * 2
+    assert math.isnan(found[2]["saving_db"])
+    assert found[2]["note"] == "reference: target not reached"
+
+
+def test_the_reference_of_a_single_seed_has_an_interval_of_zero():
+    sweep = make_sweep(targets=[2.5], seeds=[0])
+    rows = [row for row in rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]}) if row["seed"] == 0]
+    [row] = [row for row in savings(sweep, choose(sweep, rows)) if row["scheme"] == "z-sgd"]
+    assert (row["saving_db"], row["low"], row["high"]) == (0, 0, 0)
+
+
+def test_z_sgd_is_the_reference_wherever_it_stands():
+    assert make_sweep(schemes=["z-sgd", "laser"]).baseline == "z-sgd"
+    assert make_sweep(schemes=["signum", "laser"]).baseline == "laser"
+    assert make_sweep(schemes=["z-sgd", "laser"], reference="laser").baseline == "laser"

@@ -43,7 +43,7 @@ def test_a_sweep_pairs_schemes_over_budgets_rates_and_seeds():
     assert all(cell.spec["uplink"]["init_args"]["noise_variance"] == 0 for cell in noiseless)
 
 
-def test_a_list_of_words_is_enough_and_the_last_is_the_reference():
+def test_a_list_of_words_is_enough():
     sweep = sweep_from(TINY | {"schemes": ["laser", "z-sgd"]})
     assert list(sweep.schemes) == ["laser", "z-sgd"]
     assert sweep.baseline == "z-sgd"

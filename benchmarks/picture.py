@@ -44,8 +44,9 @@ _FAR_BELOW = 3.0  # on a log axis, a bar goes down to this fraction of the lowes
 
 
 def style_of(number: int) -> dict[str, Any]:
-    """Colour and marker of the curve of that number."""
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+    """Colour and marker of the curve of that number; when colours come again, they do with other markers."""
+    turn = number // len(COLOURS)
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[(number + turn) % len(MARKERS)]}
 
 
 def over_seeds(num_seeds: int, more: str = "") -> str:

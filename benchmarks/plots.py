@@ -205,17 +205,22 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     others = [row for row in rows if row["scheme"] != reference]
     shown = [row for row in others if math.isfinite(row["saving_db"])]
     unknown = sum("not known" in row["note"] for row in others)
+    step = _ASIDE * 2 * (max(targets, default=0) - min(targets, default=0))
     series = []
     for number, scheme in enumerate(sweep.schemes):
         mine = [row for row in shown if row["scheme"] == scheme]
-        aside = (number - (len(sweep.schemes) - 1) / 2) / (len(sweep.schemes) + 1)
-        x = [targets.index(row["target"]) + aside if many else row["target"] for row in mine]
+        place = number - (len(sweep.schemes) - 1) / 2
+        aside = place / (len(sweep.schemes) + 1)
+        x = [targets.index(row["target"]) + aside if many else row["target"] + step * place for row in mine]
         columns = ([row[name] for row in mine] for name in ("saving_db", "low", "high"))
         series.append(Series(x, *columns, look={"ls": "" if many else "-"} | style_of(number)))
     draw_series(axes, [one for one in series if one.x])
     axes.set_xlabel(f"target test {sweep.metric}")
-    title = over_seeds(len(sweep.seeds), ", paired")
-    axes.set_title(title + (f"\n{unknown} of {len(others)} not known: runs failed" if unknown else ""), fontsize="medium")
+    title, lost = over_seeds(len(sweep.seeds), ", paired"), len(others) - len(shown)
+    if lost:
+        why = f"{unknown} because runs failed, " if unknown else ""
+        title += f"\n{lost} of {len(others)} are not there, {why}see savings.csv"
+    axes.set_title(title, fontsize="medium")
     if not shown:
         sentence(axes, _why_empty(rows, reference, unknown))
         return
@@ -223,6 +228,7 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     axes.set_ylabel(f"power saved against {reference} [dB]")
     if many:
         ticks_at(axes.xaxis, range(len(targets)), [f"{target:g}" for target in targets])
+        axes.set_xlim(-0.6, len(targets) - 0.4)
     elif sweep.higher_is_better:
         axes.invert_xaxis()  # hard targets at the left, as for losses
 

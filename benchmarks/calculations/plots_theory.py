@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from laser_wireless.benchmarks.picture import (
-    COLOURS,
     GREY,
-    MARKERS,
     can_be_logarithmic,
     headline,
     readable,
@@ -67,7 +65,6 @@ def _curves(axes: Axes, rows: Sequence[Row], column: str) -> list[float]:
         points = [(row["snr_db"], row[column]) for row in rows if row["scheme"] == scheme and 0 < row[column] < math.inf]
         if points:
             x, y = zip(*points, strict=True)
-            dashes = "-" if number < min(len(COLOURS), len(MARKERS)) else "--"
-            axes.plot(x, y, label=scheme, ls=dashes, ms=4, lw=1.3, **style_of(number))
+            axes.plot(x, y, label=scheme, ms=4, lw=1.3, **style_of(number))
             shown += y
     return shown

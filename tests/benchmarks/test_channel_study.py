@@ -56,6 +56,20 @@ def test_one_curve_for_each_power_control(tmp_path, monkeypatch, capsys):
     assert all(best[row["snr_db"]] <= row["mse_given_gains"] * (1 + 1e-6) for row in rows)
 
 
+def test_silence_and_outage_come_with_intervals_that_hold_the_closed_form():
+    rows = rows_of(fading=Rayleigh(), power_control=[TruncatedInversion(threshold=t) for t in (0.1, 1.5)], num_devices=2)
+    for row in rows:
+        assert row["independent"] == 1000
+        for name in ("silent", "outage"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+            middle, half = (row[f"{name}_low"] + row[f"{name}_high"]) / 2, (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+            assert abs(row[f"{name}_theory"] - middle) <= Z / 1.96 * half
+    [never] = rows_of(fading=Rayleigh(), power_control=TruncatedInversion(threshold=0.1), num_devices=16)
+    assert (never["outage"], never["outage_low"]) == (0, 0)
+    assert never["outage_high"] == pytest.approx(3 / 1000, rel=0.01)
+    assert never["energy_spent_se"] > 0
+
+
 def test_receivers_and_antennas_meet_their_closed_forms():
     rows = rows_of(
         fading=Rayleigh(),

@@ -96,6 +96,10 @@ def test_nine_schemes_have_nine_styles():
     assert len({style_of(number)["color"] for number in range(9)}) == 9
 
 
+def test_no_two_of_forty_curves_look_alike():
+    assert len({tuple(style_of(number).values()) for number in range(40)}) == 40
+
+
 def test_spectrum_and_communication_are_drawn(tmp_path):
     rows = [{"seed": 0, "layer": "a", "epoch": epoch, "share": 0.5, "average": 0.5} for epoch in (1, 2)]
     theirs = [{"series": "b", "scheme": "a", "epoch": 1, "value": 0.4}]

@@ -49,7 +49,7 @@ def redraw_channel(spec: Spec, folder: Path) -> list[str]:
     Raises:
         ValueError: CSV files of an earlier version, which lack what is drawn.
     """
-    settings: ChannelStudy = assemble(ChannelStudy, spec, "channel")
+    settings: ChannelStudy = assemble(ChannelStudy, spec, "")
     return [_draw(view, settings, folder) for view in drawn_views(folder)]
 
 

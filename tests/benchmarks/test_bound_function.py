@@ -1,6 +1,8 @@
 """A plain function takes arguments of its own from options, as a class does."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -150,9 +152,10 @@ def test_a_run_takes_and_records_them(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_sweep_takes_them_in_processes_of_its_own(tmp_path, capsys):
+def test_a_sweep_takes_them_in_processes_of_its_own(tmp_path):
     sweep = "task: digits\nschemes: [laser, z-sgd]\nenergy_budgets: [1]\nlearning_rates: [0.1]\nseeds: [0]\n"
     (tmp_path / "some.yaml").write_text(sweep)
-    assert main(["sweep", "some.yaml", "--jobs", "2", *WORDS.split(), "--output", "swept"]) == 0
+    words = ["sweep", "some.yaml", "--jobs", "2", *WORDS.split(), "--output", "swept"]
+    subprocess.run([sys.executable, "-m", "laser_wireless.benchmarks.cli", *words], cwd=tmp_path, check=True)
     results = sorted((tmp_path / "swept" / "runs").glob("*/result.json"))
     assert [read_json(path)["status"] for path in results] == ["done"] * 3

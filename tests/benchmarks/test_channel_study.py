@@ -174,7 +174,7 @@ def test_a_single_curve_is_named_by_its_parts():
         ({"power_control": []}, "power_control must hold at least one entry"),
         ({"num_rx_antennas": [1, 4]}, "num_rx_antennas = 4 needs a receiver"),
         ({"num_slots": 1}, "num_slots must be >= 2"),
-        ({"fade_db": math.nan}, "fade_db must be a number, got nan"),
+        ({"fade_db": math.nan}, "fade_db must be finite and within 300 dB of 0, got nan"),
         ({"view": "spectrum"}, "view must be one of"),
     ],
 )

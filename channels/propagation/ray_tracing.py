@@ -11,7 +11,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from laser_wireless.channels import child_process
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation import ray_tracer
 from laser_wireless.channels.propagation.sionna_conventions import check_positive
@@ -117,18 +117,25 @@ def trace_scene(scene: Scene, *, num_devices: int, num_rx_antennas: int, file: s
     request = scene.request(num_devices, num_rx_antennas)
     target = Path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        asked, traced = Path(folder, "request.json"), Path(folder, "paths.npz")
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-P", ray_tracer.__file__, str(asked), str(traced)]
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as traced:  # nameless: gone if this process is killed
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
+        numbers = (asked.fileno(), traced.fileno())
+        command = child_process.command(ray_tracer.__file__, *(f"/dev/fd/{number}" for number in numbers))
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+            done = subprocess.run(command, pass_fds=numbers, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(
                 f"tracing {scene.name} took longer than timeout_s = {timeout_s} s; use fewer num_rays"
             ) from error
         _check_end(done.returncode, done.stderr)
-        os.replace(traced, target)
+        traced.seek(0)
+        beside = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            beside.write_bytes(traced.read())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _check_end(code: int, stderr: str) -> None:

@@ -1,9 +1,12 @@
 """Ray tracing: free space against Friis, a street, files that are refused, and what is said where it cannot work."""
 
 import math
+import os
 import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,6 +255,42 @@ def test_tracer_that_takes_too_long_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "run", endless)
     with pytest.raises(RuntimeError, match="took longer than timeout_s = 2"):
         trace_scene(FREE_SPACE, num_devices=2, num_rx_antennas=1, file=str(tmp_path / "x.npz"), timeout_s=2)
+
+
+KILLED = """\
+from pathlib import Path
+from laser_wireless.channels.propagation import ray_tracing
+ray_tracing.ray_tracer.__file__ = "tracer.py"
+scene = ray_tracing.Scene(name="empty", base_station=[0, 0, 10], positions=[[9, 0, 1]])
+ray_tracing.trace_scene(scene, num_devices=1, num_rx_antennas=1, file="traced/paths.npz")
+"""
+TRACER = """\
+import json, os, sys, time
+assert json.load(open(sys.argv[1]))["num_devices"] == 1
+open("pid.part", "w").write(str(os.getpid()))
+os.rename("pid.part", "pid")
+time.sleep(60)
+"""
+
+
+def test_a_killed_run_leaves_neither_a_tracer_nor_a_file(tmp_path):
+    for name, text in (("parent", KILLED), ("tracer", TRACER)):
+        (tmp_path / f"{name}.py").write_text(text)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env=environment)
+    while not (tmp_path / "pid").exists():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    tracer = Path("/proc", (tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while tracer.exists() and (tracer / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the tracer outlives the run that asked for it"
+        time.sleep(0.05)
+    assert [*(tmp_path / "traced").iterdir(), *temporary.iterdir()] == []
 
 
 class FakeTracer:

@@ -20,6 +20,7 @@ import torch
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.entries import check_each, check_some
 from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
+from laser_wireless.benchmarks.progress import shown
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.run_folder import RunFolder
 from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
@@ -27,7 +28,6 @@ from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 from torch import Tensor, nn
-from tqdm import tqdm
 
 _RESULT_FORM = 2  # of result.json: grows when its content does
 
@@ -158,9 +158,7 @@ def _records(settings: Spectrum, root: Path, device: torch.device) -> list[Row]:
         return list(found["records"])
     model, optimizer, records, start = _taken_up(settings, files, device)
     streams, saved = Streams(seed), time.monotonic()
-    for round in tqdm(
-        range(start, settings.num_rounds), unit="round", initial=start, total=settings.num_rounds, disable=None
-    ):
+    for round in shown(range(start, settings.num_rounds), "round", done=start):
         loss = _step(settings, model, optimizer, streams, round, device)
         if (round + 1) % settings.record_every == 0:
             if not math.isfinite(value := loss.item()):

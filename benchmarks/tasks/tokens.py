@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable, hub_file
 from laser_wireless.training.checkpoint import broken_seal, sealed_file
-from tqdm import tqdm
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -75,10 +75,10 @@ def encoded(rows: Any, files: tuple[Path, Path], vocabulary: int, cache: Path) -
     tokenizer = _tokenizer(files, vocabulary)
     parts = []
     pieces = _pieces(rows)
-    with tqdm(total=-(-len(rows) // _ROWS_TOGETHER), desc="tokenising", unit="piece", disable=None) as bar:
+    with Progress(-(-len(rows) // _ROWS_TOGETHER), "piece of text", done=0) as bar:
         while some := list(islice(pieces, _PIECES_AT_ONCE)):
             parts += [np.array(encoding.ids, dtype=np.uint16) for encoding in tokenizer.encode_batch_fast(some)]
-            bar.update(len(some))
+            bar.to(len(parts), "turned into tokens")
     cache.mkdir(parents=True, exist_ok=True)
     with sealed_file(path) as file:
         np.save(file, np.concatenate(parts))

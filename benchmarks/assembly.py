@@ -23,7 +23,7 @@ from typing import Any
 from laser_wireless.benchmarks.bound_function import BoundFunction, settable
 from laser_wireless.benchmarks.fitting import Misfit, fit, hints_of
 from laser_wireless.benchmarks.strict_yaml import NotYaml, parse_yaml
-from laser_wireless.benchmarks.users_code import users_line
+from laser_wireless.benchmarks.users_code import named_modules, said, users_line
 from laser_wireless.benchmarks.value_words import entry_of, is_list, members_of, shown
 from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PLAIN_WORDS, PRESETS
 
@@ -157,11 +157,13 @@ def call(target: Callable[..., Any], arguments: Spec, place: str) -> Any:
     values = _arguments(target, inspect.signature(target).parameters, arguments, place)
     try:
         return target(**values)
-    except Exception as error:
-        said, own = isinstance(error, ImportError | OSError | TypeError | ValueError), users_line(error)
-        if not (said or own or isinstance(error, ArithmeticError | RuntimeError)):
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's class raises
+        told, own = isinstance(error, ImportError | OSError | TypeError | ValueError), users_line(error)
+        if not (told or own or isinstance(error, ArithmeticError | RuntimeError)):
             raise  # a fault of this package's
-        reason = " ".join(f"{'' if said else f'{type(error).__name__}: '}{error}{own}".split())
+        reason = " ".join(str(error).split()) if told and not own else f"{said(error)}{own}"
         owner = "" if reason.startswith(target.__name__) or not place else f"{target.__name__}: "
         raise BadConfiguration(f"{_head(place)}{owner}{reason}") from error
 
@@ -289,11 +291,15 @@ def resolve(path: str, place: str) -> Any:
         BadConfiguration: there is none.
     """
     module, _, name = path.rpartition(".")
+    if module.split(".")[0] != "laser_wireless":
+        named_modules.add(module)
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's module does while it is imported
+        own = users_line(error)
+        if own or not isinstance(error, ImportError | AttributeError):
+            raise BadConfiguration(f"{place}: importing {path} failed ({said(error)}{own})") from error
         reason = " ".join(str(error).split())
         raise BadConfiguration(f"{place}: cannot import {path} ({reason}); is its folder the working directory?") from error
-    except Exception as error:  # whatever a user's module does while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}{users_line(error)}".split())
-        raise BadConfiguration(f"{place}: importing {path} failed ({reason})") from error

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.failures import Failed, print_failure, traceback_in
 from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
+from laser_wireless.benchmarks.progress import Progress, shown
 from laser_wireless.benchmarks.quiet_end import ends_quietly
 from laser_wireless.benchmarks.records import Row, aligned, writable_or_temporary, write_text
 from laser_wireless.benchmarks.strict_yaml import dump_yaml
 from laser_wireless.benchmarks.training_run import TrainingRun, torch_device, train
-from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import NoiselessBroadcast
-from tqdm import tqdm
 
 _COMMON = """
   --config FILE      YAML with the same options, nested; options on the command line come after it
@@ -56,30 +56,26 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(f"laser: {words[0]!r} is not a command; {hint}use {', '.join(commands)} (laser --help)", file=sys.stderr)
         return 2
     try:
-        return commands[words[0]](words[1:])
+        with traceback_in(_output_of(words)):
+            return commands[words[0]](words[1:])
     except BadConfiguration as error:
         print(f"laser {words[0]}: {error}", file=sys.stderr)
         return 2
+    except Failed as failure:
+        print_failure(f"laser {words[0]}", failure)
+        return failure.status
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        ImportError,
-        FloatingPointError,
-    ) as error:  # files, extras, gains: said, not thrown
-        print(f"laser {words[0]}: {error}{users_line(error)}", file=sys.stderr)
-        return 1
-    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError) as error:
-        if not users_line(error) and not isinstance(error, RuntimeError):
-            raise  # a fault of this package's
-        print(f"laser {words[0]}: {type(error).__name__}: {error}{users_line(error)}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _output_of(words: list[str]) -> Path:
+    """Where a traceback goes as long as a command does not know its folder: an option may already import a user's code."""
+    parts = [part for word in words for part in word.split("=", 1)]
+    return Path(parts[parts.index("--output") + 1] if "--output" in parts[:-1] else "runs")
 
 
 def _run(words: list[str]) -> int:
@@ -88,21 +84,19 @@ def _run(words: list[str]) -> int:
     own = {"output": None, "device": "auto"}
     if read_options(words, spec, own, TrainingRun):
         return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
-    run: TrainingRun = assemble(TrainingRun, spec, "")
-    place = torch_device(own["device"])
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
-    folder = Path(
-        own["output"] or Path("runs") / f"{type(run.task).__name__}-{type(run.compressor).__name__}-{digest}".lower()
-    )
-    _claim(folder)
-    with tqdm(total=run.num_rounds, unit="round", disable=None) as bar:
+    name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
+    folder = Path(own["output"] or Path("runs") / name)
+    with traceback_in(folder):
+        run: TrainingRun = assemble(TrainingRun, spec, "")
+        place = torch_device(own["device"])
+        _claim(folder)
+        with Progress(run.num_rounds, "round") as bar:
 
-        def progress(round: int, latest: Row) -> None:
-            bar.update(round - bar.n)
-            if latest:
-                bar.set_postfix(validation=f"{latest['loss']:.4f}", refresh=False)
+            def progress(round: int, latest: Row) -> None:
+                bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")
 
-        result = train(run, folder, device=place, progress=progress, spec=spec)
+            result = train(run, folder, device=place, progress=progress, spec=spec)
     down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
     print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
@@ -120,6 +114,12 @@ def _run(words: list[str]) -> int:
         )
     print(f"written to {folder}")
     return 0
+
+
+def _names(spec: Any) -> str:
+    """The names of the components that a spec holds, without their modules."""
+    entries = spec if isinstance(spec, list) else [spec]
+    return "+".join(str(e["class_path"] if isinstance(e, dict) else e).rsplit(".", 1)[-1] for e in entries)
 
 
 def _claim(folder: Path) -> None:
@@ -152,13 +152,14 @@ def _sweep(words: list[str]) -> int:
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
         return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
-    go = study.prepare(spec)
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
-    folder.mkdir(parents=True, exist_ok=True)
-    reports = writable_or_temporary(folder)
-    write_text(reports / "sweep.yaml", dump_yaml({**study.word, **spec}))
-    return go(Place(folder, name, own["device"], own["jobs"], reports))
+    with traceback_in(folder):
+        go = study.prepare(spec)
+        folder.mkdir(parents=True, exist_ok=True)
+        reports = writable_or_temporary(folder)
+        write_text(reports / "sweep.yaml", dump_yaml({**study.word, **spec}))
+        return go(Place(folder, name, own["device"], own["jobs"], reports))
 
 
 def _channel(words: list[str]) -> int:
@@ -170,14 +171,15 @@ def _channel(words: list[str]) -> int:
     own: dict[str, Any] = {"output": None, "device": "auto"}
     if read_options(words, spec, own, ChannelStudy):
         return _help("channel", ChannelStudy, spec, _CHANNEL_EXAMPLES)
-    settings: ChannelStudy = assemble(ChannelStudy, spec, "")
-    chosen = [spec["fading"], *([spec["power_control"]] if settings.view in ("error", "all") else [])]
-    parts = ["+".join(e["class_path"].rsplit(".", 1)[-1] for e in (s if isinstance(s, list) else [s])) for s in chosen]
-    parts += [] if settings.view == "error" else [settings.view]
+    view = str(spec.get("view", "error"))
+    parts = [_names(spec["fading"]), *([_names(spec["power_control"])] if view in ("error", "all") else [])]
+    parts += [] if view == "error" else [view]
     folder = Path(own["output"] or Path("runs") / f"channel-{'-'.join(parts)}".lower())
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", dump_yaml(spec, sort_keys=True))
-    show_channel(settings, folder, torch_device(own["device"]), partial(tqdm, disable=None))
+    with traceback_in(folder):
+        settings: ChannelStudy = assemble(ChannelStudy, spec, "")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.yaml", dump_yaml(spec, sort_keys=True))
+        show_channel(settings, folder, torch_device(own["device"]), partial(shown, unit="case"))
     return 0
 
 

@@ -24,6 +24,7 @@ from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environme
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.benchmarks.tasks.contract import CheckedTask
+from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
@@ -145,6 +146,8 @@ def train(
             files.save(trainer.state(), trainer.records())
         raise
     except (FloatingPointError, Diverged) as error:
+        if users_line(error):  # an error of theirs, not numbers of ours
+            raise
         result = trainer.result("diverged", str(error))
     return files.finish(result, trainer.records())
 

@@ -22,6 +22,7 @@ from laser_wireless.benchmarks.records import environment
 from laser_wireless.benchmarks.speed.channel_cases import CHANNEL_CASES, NUM_DEVICES
 from laser_wireless.benchmarks.speed.channel_table import Result, to_markdown
 from laser_wireless.benchmarks.speed.contest import OURS, measure_memory, measure_times
+from laser_wireless.channels.child_process import end_with
 
 _DESCRIPTION = """\
 Times a round of the uplink (energy, power control, channel, noise, estimate, ledger) for K = {num_devices} devices that send
@@ -104,7 +105,8 @@ def _measure(name: str, sizes: list[int], *, seconds: float, threads: int) -> li
 
 def in_own_process(work: Callable[[], T]) -> T:
     """Do work in a new process: its memory is that of the work alone."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, initializer=end_with, initargs=(os.getpid(),)) as pool:
         return pool.submit(work).result()
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +20,10 @@ from typing import Any, Literal
 from urllib.parse import quote_plus
 
 import torch
-from joblib import Parallel, delayed
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
+from laser_wireless.benchmarks.failures import Failed, traceback_in
+from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.sweeps.candidates import (
@@ -34,10 +35,10 @@ from laser_wireless.benchmarks.sweeps.candidates import (
     check_grids,
     read_schemes,
 )
+from laser_wireless.benchmarks.sweeps.processes import Ended, in_processes
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
-from tqdm import tqdm
 
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
@@ -255,15 +256,21 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
         rows with scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were tuned), seed and the run's
         result; status "failed" with a reason where a run raised an error (the others go on).
     """
+    if jobs < 0:
+        raise ValueError(f"jobs must be >= 0 (0: one per core), got {jobs}")
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     place = torch_device(device)
     jobs = jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
-    owner = os.getpid() if jobs > 1 else 0
-    tasks = (delayed(_execute)(number, cell, root, device, owner) for number, cell in enumerate(todo))
-    finished: Iterable[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
-    results: dict[int, Row] = dict(tqdm(finished, total=len(todo), unit="run", disable=None, smoothing=0.05))
+    was_done = [(cell.folder(root) / "result.json").exists() for cell in todo]
+    order = sorted(range(len(todo)), key=lambda number: not was_done[number])
+    results: dict[int, Row] = {}
+    with Progress(len(todo), "run", done=sum(was_done)) as progress:
+        for number, row in _outcomes([todo[number] for number in order], root, device, jobs, progress.tick):
+            results[order[number]] = row
+            failed = sum(row["status"] == "failed" for row in results.values())
+            progress.to(max(len(results), sum(was_done)), f"{failed} failed" if failed else "")
     return [
         {
             "scheme": cell.scheme,
@@ -277,22 +284,35 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
     ]
 
 
-def _execute(number: int, cell: Cell, root: Path, device: Place, owner: int) -> tuple[int, Row]:
-    """Run one cell; with an owner (a process id) in a process of its own, on one thread, that ends with its owner."""
-    if owner:
-        torch.set_num_threads(1)
+def _outcomes(todo: list[Cell], root: Path, device: Place, jobs: int, tick: Callable[[], None]) -> Iterator[tuple[int, Row]]:
+    """The rows of all runs by their number, as they are done; a run whose process ended is a failed one."""
+    if jobs == 1:
+        yield from ((number, _execute(cell, root, device, tick)) for number, cell in enumerate(todo))
+        return
+    for number, outcome in in_processes([partial(_execute_alone, cell, root, device) for cell in todo], jobs, tick):
+        if isinstance(outcome, Ended):
+            yield number, {"status": "failed", "reason": f"{outcome}; the run is {todo[number].folder(root)}"}
+        else:
+            yield number, outcome
 
-    def progress(round: int, row: Row) -> None:
-        if owner and os.getppid() != owner:
-            os._exit(1)  # the sweep was killed: leave the run to the next one, as if killed with it
 
+def _execute_alone(cell: Cell, root: Path, device: Place) -> Row:
+    """Run one cell in a process that shares the cores with others."""
+    torch.set_num_threads(1)
+    return _execute(cell, root, device)
+
+
+def _execute(cell: Cell, root: Path, device: Place, tick: Callable[[], None] = lambda: None) -> Row:
+    """Run one cell; whatever error it raises is a row too."""
     folder = cell.folder(root)
-    options: dict[str, Any] = {"progress": progress, "spec": cell.spec, "tell": partial(_say_once, root)}
     try:
-        folder.mkdir(exist_ok=True)
-        return number, train(run_from(cell.spec), folder, device=torch_device(device), **options)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        return number, {"status": "failed", "reason": f"{folder.name}: {error}"}
+        with traceback_in(folder):
+            folder.mkdir(exist_ok=True)
+            run, where = run_from(cell.spec), torch_device(device)
+            options: dict[str, Any] = {"progress": lambda round, row: tick(), "spec": cell.spec}
+            return train(run, folder, device=where, tell=partial(_say_once, root), **options)
+    except (Failed, BadConfiguration) as error:
+        return {"status": "failed", "reason": str(error)}
 
 
 _said: set[tuple[Path, str]] = set()

@@ -65,7 +65,7 @@ def test_a_users_fading_function_runs_from_the_working_directory(tmp_path, capsy
         ("return 1 / 0", "ZeroDivisionError: division by zero ({}.py:2, in my_fading)"),
         ("return undefined", "NameError: name 'undefined' is not defined ({}.py:2, in my_fading)"),
         ("return torch.ones(2) @ torch.ones(3)", "({}.py:2, in my_fading)"),
-        ("raise ValueError('mine')", "laser run: mine ({}.py:2, in my_fading)"),
+        ("raise ValueError('mine')", "laser run: ValueError: mine ({}.py:2, in my_fading)"),
     ],
 )
 def test_an_error_in_a_users_function_names_its_line(body, message, tmp_path, capsys):
@@ -75,11 +75,16 @@ def test_an_error_in_a_users_function_names_its_line(body, message, tmp_path, ca
     assert message.format(module) in capsys.readouterr().err
 
 
-def test_a_fault_of_the_package_itself_is_not_hidden(monkeypatch):
+def test_a_fault_of_the_package_itself_is_not_hidden(monkeypatch, capsys):
     monkeypatch.setattr("laser_wireless.benchmarks.cli.train", lambda *a, **k: {}["status"])
-    monkeypatch.setattr("laser_wireless.benchmarks.cli.users_line", lambda error: "")
-    with pytest.raises(KeyError):
-        main([*RUN, "--uplink.energy_budget", "16"])
+    monkeypatch.setattr("laser_wireless.benchmarks.failures.users_line", lambda error: "")  # it is this file's line
+    assert main([*RUN, "--uplink.energy_budget", "16"]) == 1
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith(
+        "laser run: a fault of laser-wireless itself, please report it: KeyError: 'status'; traceback in"
+    )
+    assert others[0].startswith("Traceback")
+    assert others[-1] == "KeyError: 'status'"
 
 
 def test_gains_that_are_not_finite_are_said(tmp_path, capsys):

@@ -1,14 +1,6 @@
 """Sweeps: paired, complete, resumable after any kill, and clear about what failed."""
 
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
-import yaml
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
 
@@ -126,55 +118,3 @@ def test_a_sweep_without_a_task_is_refused():
 
 def test_defaults_are_those_that_the_class_documents():
     assert Sweep.__dataclass_fields__["num_rounds"].default == 240
-
-
-@pytest.mark.slow
-def test_a_sweep_killed_three_times_ends_with_the_same_tables_to_the_bit(tmp_path):
-    content = TINY | {"num_rounds": 60, "checkpoint_seconds": 0.05, "schemes": ["laser", "z-sgd"]}
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
-    command = [sys.executable, "-m", "laser_wireless.benchmarks.cli", "sweep", "tiny.yaml", "--jobs", "2", "--device", "cpu"]
-    subprocess.run([*command, "--output", "whole"], cwd=tmp_path, check=True, capture_output=True)
-    chance = random.Random(0)
-    killed = 0
-    for _ in range(3):
-        process = subprocess.Popen([*command, "--output", "broken"], cwd=tmp_path, start_new_session=True)
-        started = wait_for_a_run(tmp_path / "broken", process)
-        time.sleep(chance.uniform(0.0, 1.0))
-        if started and process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.wait()
-        wait_until_workers_end(process.pid)
-    assert killed == 3, "the sweep ended before it was killed: nothing was tested"
-    assert not (tmp_path / "broken" / "table.csv").exists()
-    subprocess.run([*command, "--output", "broken"], cwd=tmp_path, check=True, capture_output=True)
-    for name in ("table.csv", "savings.csv"):
-        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def wait_until_workers_end(session: int) -> None:
-    """Workers notice that their sweep is gone, and go."""
-    deadline = time.monotonic() + 60
-    while session in {session_of(path) for path in Path("/proc").glob("[0-9]*")}:
-        assert time.monotonic() < deadline, "workers outlive their sweep"
-        time.sleep(0.05)
-
-
-def session_of(process: Path) -> int:
-    try:
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-        is_worker = "loky_posix" in (process / "cmdline").read_text()  # empty for one that has ended
-    except OSError:  # it ended meanwhile
-        return 0
-    return int(fields[3]) if is_worker else 0
-
-
-def wait_for_a_run(folder: Path, process: subprocess.Popen) -> bool:
-    """Wait until a run that was not there before has been started."""
-    before = len(list(folder.glob("runs/*/result.json")))
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if len(list(folder.glob("runs/*/result.json"))) > before or list(folder.glob("runs/*/checkpoint.pt")):
-            return True
-        time.sleep(0.02)
-    return False

@@ -218,8 +218,8 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     axes.set_xlabel(f"target test {sweep.metric}")
     title, lost = over_seeds(len(sweep.seeds), ", paired"), len(others) - len(shown)
     if lost:
-        why = f"{unknown} because runs failed, " if unknown else ""
-        title += f"\n{lost} of {len(others)} are not there, {why}see savings.csv"
+        why = f", {unknown} since runs failed" if unknown else ""
+        title += f"\n{lost} of {len(others)} not there{why}"
     axes.set_title(title, fontsize="medium")
     if not shown:
         sentence(axes, _why_empty(rows, reference, unknown))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -298,7 +299,7 @@ def resolve(path: str, place: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a user's module does while it is imported
-        own = users_line(error)
+        own = "" if module in sys.modules else users_line(error)  # it is there and lacks the name
         if own or not isinstance(error, ImportError | AttributeError):
             raise BadConfiguration(f"{place}: importing {path} failed ({said(error)}{own})") from error
         reason = " ".join(str(error).split())

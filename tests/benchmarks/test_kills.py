@@ -1,6 +1,6 @@
 """Sweeps that are killed at any moment: nothing of them lives on, and the same command ends with the same files.
 
-Five kills by default; LASER_KILLS=100 python -m pytest -s tests/benchmarks/test_kills.py makes it a hundred.
+Three kills by default; LASER_KILLS=100 python -m pytest -s tests/benchmarks/test_kills.py makes it a hundred.
 """
 
 import os
@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-KILLS = int(os.environ.get("LASER_KILLS", "5"))
+KILLS = int(os.environ.get("LASER_KILLS", "3"))
 SECONDS_TO_END = 5.0
 TINY = {
     "task": {"class_path": "Digits", "init_args": {"architecture": "linear"}},

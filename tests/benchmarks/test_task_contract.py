@@ -156,7 +156,7 @@ def test_a_task_without_a_method_is_refused_where_the_run_is_described(missing):
         ({"task": Digits}, TypeError, r"write task=Digits\(\)"),
         ({"num_devices": 2.5}, TypeError, "num_devices must be an integer, got 2.5"),
         ({"learning_rate": True}, TypeError, "learning_rate must be a number, got True"),
-        ({"learning_rate": math.nan}, ValueError, "learning_rate must be a number, got nan"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be finite and > 0, got nan"),
     ],
 )
 def test_a_run_takes_objects_and_numbers(options, error, message):

@@ -33,14 +33,6 @@ _PLAIN = {
     NoneType: "None",
     Tensor: "a tensor",
 }
-_PLAIN = {
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    str: "a word",
-    NoneType: "None",
-    Tensor: "a tensor",
-}
 
 
 def checked(cls: type[T]) -> type[T]:

@@ -41,8 +41,8 @@ def report(
         1 if a run failed, else 0: a run that diverged is a result.
     """
     failed = [row["reason"] for row in rows if row["status"] == "failed"]
-    for reason in dict.fromkeys(failed):
-        print(f"failed: {reason}", file=sys.stderr)
+    for line in _failures(failed):
+        print(line, file=sys.stderr)
     curves = analysis.choose(sweep, rows)
     table, saved = analysis.table(sweep, curves), analysis.savings(sweep, curves)
     write_csv(folder / "table.csv", table)
@@ -124,6 +124,14 @@ def _missing(curves: dict[str, list[analysis.Point]]) -> str:
     head = "missing, because runs failed; nothing is concluded across these budgets, and no candidate is chosen there:"
     remedy = "run again once the error is mended, or leave these budgets out of energy_budgets"
     return "\n".join([f"\n{head}", *lines, f"{remedy}\n"])
+
+
+def _failures(reasons: Sequence[str]) -> list[str]:
+    """A line for each kind of failure, with the first run's traceback and how many more runs failed like it."""
+    alike: dict[str, list[str]] = {}
+    for reason in reasons:
+        alike.setdefault(reason.partition("; traceback in ")[0], []).append(reason)
+    return [f"failed: {first}" + (f", and {len(more)} more like it" if more else "") for first, *more in alike.values()]
 
 
 def _protocol(sweep: Sweep) -> str:

@@ -38,6 +38,21 @@ def test_failed_budgets_are_stated_and_nothing_is_concluded_across_them(tmp_path
     assert (tmp_path / "sweep.png").exists()
 
 
+def test_failures_of_one_kind_take_one_line(tmp_path, capsys):
+    """Whatever a hundred runs fail of is said once, with the first traceback, and a second kind is not lost in it."""
+    rows = fail(rows_of(CURVES), "laser", [1, 10])
+    failed = [row for row in rows if row["status"] == "failed"]
+    for number, row in enumerate(failed):
+        kind = "ValueError: one" if number else "KeyError: two"
+        row["reason"] = f"{kind} (mine.py:3, in f); traceback in runs/{number}/error.txt"
+    report(make_sweep(), rows, tmp_path, "broken")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert lines == [
+        "failed: KeyError: two (mine.py:3, in f); traceback in runs/0/error.txt",
+        f"failed: ValueError: one (mine.py:3, in f); traceback in runs/1/error.txt, and {len(failed) - 2} more like it",
+    ]
+
+
 def test_a_noiseless_line_with_failed_runs_is_none(tmp_path, capsys):
     rows = fail(rows_of(CURVES), "noiseless", [100], every=2)
     assert report(make_sweep(), rows, tmp_path, "broken") == 1

@@ -25,8 +25,9 @@ def spendable(dtype: torch.dtype, num_symbols: int) -> float:
 
 
 def is_finite(values: Tensor) -> Tensor:
-    """Whether all of [..., n] along the last axis are finite: bool [..., 1], in one pass without a copy."""
-    return torch.linalg.vector_norm(values.detach(), torch.inf, dim=-1, keepdim=True) < torch.inf
+    """Whether all of [..., n] along the last axis are finite: bool [..., 1], without a copy; NaN is in every extreme."""
+    values = values.detach()
+    return (values.amax(-1, keepdim=True) < torch.inf) & (values.amin(-1, keepdim=True) > -torch.inf)
 
 
 def norm_and_peak(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,8 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, os.getcwd())  # so that my_module.my_fading is found from the working directory
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": _sweep, "channel": _channel, "theory": _theory}
-    commands["redraw"] = _redraw
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "sweep": _sweep,
+        "channel": _channel,
+        "theory": _theory,
+        "redraw": _redraw,
+    }
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0
@@ -64,9 +69,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Failed as failure:
         print_failure(f"laser {words[0]}", failure)
         return failure.status
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -154,10 +154,7 @@ class Unnormalised:
         state: dict[str, Tensor] | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the law's gains and what it remembers; see `FadingProcess`."""
-        law = as_fading(self.fading)
-        if isinstance(law, FadingProcess):
-            return law.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state)
-        return law(num_devices, num_rx_antennas, grid, round=round, generator=generator), {}
+        return _advanced(self.fading, num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state)
 
 
 def check_normalised(
@@ -230,12 +227,8 @@ def draw_gains(
         ValueError: its shape does not broadcast to [num_devices, num_rx_antennas, T, F].
     """
     name = getattr(fading, "__name__", None) or repr(fading)
-    fading = as_fading(fading)
-    after: dict[str, Tensor] = {}
-    if isinstance(fading, FadingProcess):
-        h, after = fading.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state or None)
-    else:
-        h = fading(num_devices, num_rx_antennas, grid, round=round, generator=generator)
+    before = state or None
+    h, after = _advanced(fading, num_devices, num_rx_antennas, grid, round=round, generator=generator, state=before)
     if not isinstance(h, Tensor):
         raise TypeError(f"fading {name} must return a torch.Tensor of gains, got {type(h).__name__}")
     if not (h.is_complex() or h.is_floating_point()):
@@ -253,6 +246,23 @@ def draw_gains(
     if h.shape[2:] == (1, 1):
         return h[..., 0], after
     return h.expand(-1, -1, *wanted[2:]).flatten(2), after
+
+
+def _advanced(
+    fading: Fading | FadingProcess,
+    num_devices: int,
+    num_rx_antennas: int,
+    grid: Grid,
+    *,
+    round: int,
+    generator: torch.Generator,
+    state: dict[str, Tensor] | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gains of any model as it returns them, and what it remembers; nothing for one without memory."""
+    law = as_fading(fading)
+    if isinstance(law, FadingProcess):
+        return law.advance(num_devices, num_rx_antennas, grid, round=round, generator=generator, state=state)
+    return law(num_devices, num_rx_antennas, grid, round=round, generator=generator), {}
 
 
 def draw_rounds(

@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     knowledge: of the transmitters. pilot_energy: float64, broadcastable to [..., K]. pilot_uses: channel uses of all pilots.
     shared_numbers: that the devices must share beside amplitude and energy of each block.
     waiting_s: seconds until the server stopped waiting for devices, None where no time is known.
-    state: for the next round.
+    state: for the next round, if this one turns out valid; see `UplinkState.after`.
     """
 
     segments: Segments
@@ -159,9 +159,7 @@ def make_plan(
     settled = _is_settled(transceiver, combiner, spent, air)
     valid = finite & settled
     after = uplink.scale.remember(_at_shares(limits[-1], shares, current), current, mean_budget, air) if limits else None
-    kept = None
-    if after is not None or drawn.state or csi_state:
-        kept = UplinkState(after, drawn.state, csi_state).after(state, valid)
+    kept = UplinkState(after, drawn.state, csi_state) if after is not None or drawn.state or csi_state else None
     return Plan(
         segments=segments,
         gains=h if not uplink.single_antenna else h.squeeze(-2),

@@ -142,9 +142,9 @@ def _level_control(x: Tensor, budget: Tensor, air: Air) -> tuple[Tensor, Tensor,
     silent = limit <= 0  # whatever its hardware does, a device without energy is off
     excess = torch.where(silent, torch.zeros_like(energy), energy / torch.where(silent, torch.ones_like(limit), limit))
     factor = air.max(excess, dim=-1).clamp(min=1).sqrt()  # [..., 1]
-    gain = factor.reciprocal().to(x.real.dtype) * (~silent)  # as it multiplies the samples, rounded
-    level = factor.reciprocal().to(x.real.dtype).double().reciprocal()
-    return x * gain.unsqueeze(-1), level, energy * gain.double().square()
+    lower = factor.reciprocal().to(x.real.dtype)  # as it multiplies the samples, rounded
+    gain = lower * (~silent)
+    return x * gain.unsqueeze(-1), lower.double().reciprocal(), energy * gain.double().square()
 
 
 def _propagate(x: Tensor, medium: Medium, num_uses: int, round: int, streams: Streams, air: Air) -> Tensor:

@@ -30,7 +30,8 @@ from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import AlignedInversion, PowerControl, TimeVaryingPrecoding
 from laser_wireless.channels.receivers import Receiver, SingleAntenna
 from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
+from laser_wireless.channels.sample_path import SampleMedium
 from laser_wireless.channels.uplink import AnalogUplink, LinkGain
 from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
@@ -215,7 +216,7 @@ def _blocks(settings: ChannelStudy, uplink: AnalogUplink) -> Iterator[_Block]:
     numbers = settings.num_devices * max(
         settings.num_symbols, 4 * uplink.num_rx_antennas * uplink.grid((settings.num_symbols,)).num_cells
     )
-    size = 64 if uplink.in_time_domain else max(1, _AT_ONCE // (length * numbers))
+    size = 64 if uplink.radio.waveform is not None else max(1, _AT_ONCE // (length * numbers))
     for number, start in enumerate(range(0, num_runs, size)):
         stop = min(start + size, num_runs)
         yield _Block(number, range(start, stop), length, warm_up, stop == num_runs)
@@ -225,7 +226,7 @@ def _remembers(settings: ChannelStudy, uplink: AnalogUplink) -> bool:
     """Whether a round leaves something for the next one, beside the fading."""
     without = replace(uplink, fading=NoFading(), ofdm=None, impairments=[])
     symbols = torch.ones(settings.num_devices, 2)
-    return without.plan(symbols, (2,), round=0, streams=Streams(settings.seed)).state is not None
+    return without.plan(symbols, (2,), round=0, streams=Streams(settings.seed)).state != {}
 
 
 def _draw(settings: ChannelStudy, uplink: AnalogUplink, block: _Block, device: torch.device) -> tuple[Tensor | None, Tensor]:
@@ -234,7 +235,7 @@ def _draw(settings: ChannelStudy, uplink: AnalogUplink, block: _Block, device: t
     generator = Streams(settings.seed).generator("messages", block.number, device)
     messages = torch.randn(len(block.runs), block.num_rounds, k, s, device=device, generator=generator)
     messages *= s**0.5 / messages.norm(dim=-1, keepdim=True)
-    if uplink.in_time_domain:
+    if uplink.radio.waveform is not None:
         return None, messages
     gains = draw_runs(
         uplink.fading,
@@ -277,7 +278,7 @@ def _rounds(
         ledger.check()
         if i >= block.warm_up:
             error = (reception.estimate - message.mean(-2)).double().square().mean(-1)
-            unknown = uplink.by_samples  # hardware and waveforms are not in the closed form
+            unknown = isinstance(uplink.medium, SampleMedium)  # hardware and waveforms are not in the closed form
             given = torch.full_like(error, math.nan) if unknown else _given(uplink, message, h, round, streams, state)
             for name, value in {
                 "mse": error,
@@ -305,10 +306,10 @@ def _given(
     plan = uplink.plan(message, (message.shape[-1],), round=round, streams=streams, gains=gains, state=state)
     error = mean_square_error(
         plan.arriving,
-        plan.norms,
+        plan.message.norms,
         noise_gain=plan.noise_amplitude.square(),
-        noise_variance=uplink.noise_variance_like(message),
-        num_symbols=plan.segments.lengths_like(plan.norms),
+        noise_variance=uplink.radio.noise_for(message),
+        num_symbols=plan.message.segments.lengths_like(plan.message.norms),
     )
     return error.sum(-1) / message.shape[-1]
 
@@ -357,7 +358,7 @@ def _standard_error(values: Tensor) -> float:
 def _mean_over_fading(settings: ChannelStudy, uplink: AnalogUplink, snr: float) -> float:
     """Closed form of the mean-square error over the law of the gains, NaN where there is none."""
     known = isinstance(uplink.csi, PerfectCsi) and isinstance(uplink.receiver_csi, PerfectCsi)
-    if not known or uplink.link_gain is not None or uplink.by_samples or uplink.ofdm is not None:
+    if not known or uplink.link_gain is not None or isinstance(uplink.medium, SampleMedium) or uplink.ofdm is not None:
         return math.nan
     return receiver_mse(
         uplink.receiver, uplink.fading, uplink.power_control, settings.num_devices, uplink.num_rx_antennas, snr
@@ -372,7 +373,7 @@ def _silence(uplink: AnalogUplink) -> float:
     threshold = control.threshold if isinstance(control, TimeVaryingPrecoding) else inversion_threshold(control)
     if threshold == 0:
         return 0.0
-    known = isinstance(uplink.csi, PerfectCsi) and uplink.link_gain is None and uplink.single_antenna
+    known = isinstance(uplink.csi, PerfectCsi) and uplink.link_gain is None and isinstance(uplink.receiver, SingleAntenna)
     if threshold is None or not known:
         return math.nan
     beyond, law = survival(uplink.fading), envelope(uplink.fading)

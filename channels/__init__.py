@@ -79,10 +79,9 @@ from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowChann
 from laser_wireless.channels.propagation.traces import PathTrace, Trace
 from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, SingleAntenna, ZeroForcing
 from laser_wireless.channels.reception import Reception, Uplink, UplinkState
+from laser_wireless.channels.round import Air, LocalAir, Streams
 from laser_wireless.channels.scale import OracleScale, PreviousScale, ScaleKnowledge, ScaleState
 from laser_wireless.channels.segments import Grid, Segments
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir
 from laser_wireless.channels.uplink import AnalogUplink
 from laser_wireless.channels.waveform import Ofdm
 

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
+from laser_wireless.channels.carrier import check_bandwidth
 from laser_wireless.channels.downlink import (
     Delivery,
     DownlinkLedger,
-    check_options,
     check_values,
-    gain_powers,
     one_coherence_block,
 )
-from laser_wireless.channels.energy import Schedule, budget_of_round
+from laser_wireless.channels.energy import Schedule, budget_of_round, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.segments import Segments
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.radio_link import RadioLink
+from laser_wireless.channels.round import Round, Streams
+from laser_wireless.channels.segments import Grid, Segments
+from laser_wireless.channels.signals import measure, scale, scale_
 from torch import Tensor
 
 _BITS_PER_SCALE = 32  # of a block's range, sent as float32
@@ -62,11 +64,18 @@ class DigitalBroadcast:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.energy_budget, self.noise_variance, self.bandwidth_hz)
+        check_budget(self.energy_budget)
+        check_bandwidth(self.bandwidth_hz)
+        _ = self.radio  # which checks its own options
         if not _LEAST_BITS <= self.bits <= 16:
             raise ValueError(f"bits must be an integer in 2 .. 16 (per parameter), got {self.bits}")
         if not 0 < self.symbols_per_parameter < math.inf:
             raise ValueError(f"symbols_per_parameter must be finite and > 0, got {self.symbols_per_parameter}")
+
+    @cached_property
+    def radio(self) -> RadioLink:
+        """Fading and noise."""
+        return RadioLink(fading=self.fading, noise_variance=self.noise_variance, stream="downlink gains")
 
     @torch.no_grad()
     def broadcast(
@@ -86,10 +95,12 @@ class DigitalBroadcast:
             raise ValueError(f"held must be the devices' common copy [1, d], got {list(held.shape)}; start from one model")
         segments, d = one_coherence_block(layout), len(values)
         num_symbols = math.ceil(d * self.symbols_per_parameter)
-        power, after = gain_powers(self.fading, num_devices, num_symbols, round, streams, values, state)
+        grid = Grid(num_slots=1, symbols_per_cell=num_symbols)
+        drawn = self.radio.draw(num_devices, grid, Round(round, streams), like=values, state=state)
+        power = drawn.powers().flatten().expand(num_devices)
         budget = budget_of_round(self.energy_budget, round, values)
         difference = values - held  # [1, d]
-        largest = segments.measure(difference)[1]  # [1, B]
+        largest = measure(difference, segments)[1]  # [1, B]
         largest = (largest * (1 + 2**-22)).float().to(values.dtype)  # sent as float32, rounded up
         valid = (largest.double().sum() + power.sum() + budget.sum()).isfinite()
 
@@ -109,10 +120,10 @@ class DigitalBroadcast:
             bits=bits,
             received=sent.expand(num_devices),
             side_information=0,
-            known_gains=0 if isinstance(self.fading, NoFading) else num_devices,
+            known_gains=num_devices * drawn.fades,
             nonfinite=~valid,
         )
-        return Delivery(received, ledger, (step.double() / 2).square() * sent, after)
+        return Delivery(received, ledger, (step.double() / 2).square() * sent, drawn.state.get("fading", {}))
 
     def _rate(
         self, power: Tensor, budget: Tensor, d: int, num_blocks: int, num_symbols: int, valid: Tensor
@@ -136,6 +147,6 @@ def _round_stochastically(
     """Round [1, d] up or down to -m_b + step_b i, with the chances that make the mean exact; 0 where a block is 0."""
     empty = step == 0
     u = torch.rand(difference.shape, dtype=difference.dtype, device=difference.device, generator=generator)
-    level = segments.scale(difference + segments.expand(largest), step.masked_fill(empty, torch.inf).reciprocal())
+    level = scale(difference + segments.expand(largest), step.masked_fill(empty, torch.inf).reciprocal(), segments)
     level = level.add_(u).floor_()
-    return segments.scale_(level, step).sub_(segments.expand(largest)).masked_fill_(segments.expand(empty), 0)
+    return scale_(level, step, segments).sub_(segments.expand(largest)).masked_fill_(segments.expand(empty), 0)

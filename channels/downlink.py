@@ -12,16 +12,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.energy import Allocation, LeastNoiseAllocation, Schedule, budget_of_round, check_budget
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
-from laser_wireless.channels.norms import is_finite, spendable
+from laser_wireless.channels.carrier import check_bandwidth
+from laser_wireless.channels.energy import (
+    Allocation,
+    LeastNoiseAllocation,
+    Schedule,
+    budget_of_round,
+    check_budget,
+    spendable,
+)
+from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.segments import Grid, Segments, root, segments_of
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import LocalAir
+from laser_wireless.channels.radio_link import RadioLink
+from laser_wireless.channels.round import LOCAL, Round, Streams
+from laser_wireless.channels.segments import Grid, Segments, segments_of
+from laser_wireless.channels.signals import is_finite, measure, root, scale, scale_
 from torch import Tensor
 
 
@@ -189,9 +198,16 @@ class AnalogBroadcast:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.energy_budget, self.noise_variance, self.bandwidth_hz)
+        check_budget(self.energy_budget)
+        check_bandwidth(self.bandwidth_hz)
+        _ = self.radio  # which checks its own options
         if not 0 <= self.threshold < math.inf:
             raise ValueError(f"threshold must be finite and >= 0 (a value of |h|^2), got {self.threshold}")
+
+    @cached_property
+    def radio(self) -> RadioLink:
+        """Fading and noise."""
+        return RadioLink(fading=self.fading, noise_variance=self.noise_variance, stream="downlink gains")
 
     def broadcast(
         self,
@@ -207,8 +223,9 @@ class AnalogBroadcast:
         """Broadcast the model of a round; see `Downlink`."""
         check_values(values, layout, num_devices, held)
         segments = one_coherence_block(layout)
-        power, after = gain_powers(self.fading, num_devices, len(values), round, streams, values, state)  # [K]
-        norms = segments.measure(values.unsqueeze(0))[0]  # [1, B]
+        drawn = self.radio.draw(num_devices, segments.grid, Round(round, streams), like=values, state=state)
+        power = drawn.powers().flatten().expand(num_devices)  # [K]
+        norms = measure(values.unsqueeze(0), segments)[0]  # [1, B]
         budget = budget_of_round(self.energy_budget, round, values)  # [1]
         valid = (norms.sum() + power.sum() + budget.sum()).isfinite()  # a sum of terms >= 0
 
@@ -220,8 +237,7 @@ class AnalogBroadcast:
 
         generator = streams.generator("downlink noise", round, values.device)
         n = torch.randn(num_devices, len(values), dtype=values.dtype, device=values.device, generator=generator)
-        scale = segments.scale if std.requires_grad else segments.scale_
-        received = scale(n, std.to(n.dtype)) + values
+        received = (scale if std.requires_grad else scale_)(n, std.to(n.dtype), segments) + values
         missed = ~heard.unsqueeze(-1) | segments.expand(~loud & (norms > 0))  # a block without energy is not heard either
         received = torch.where(missed, held, received)
         valid = valid & is_finite(received.flatten()).squeeze(-1)  # noise beyond the range of the dtype
@@ -237,14 +253,14 @@ class AnalogBroadcast:
             bits=torch.zeros_like(spent),
             received=heard,
             side_information=len(layout),
-            known_gains=0 if isinstance(self.fading, NoFading) else num_devices,
+            known_gains=num_devices * drawn.fades,
             nonfinite=~valid,
         )
-        return Delivery(received, ledger, std.detach().square(), after)
+        return Delivery(received, ledger, std.detach().square(), drawn.state.get("fading", {}))
 
     def _amplitude(self, norms: Tensor, layout: tuple[int, ...], budget: Tensor, dtype: torch.dtype) -> Tensor:
         """a_b: float64 [1, B], 0 for a block of zeros."""
-        weights = self.allocation(norms, tuple(layout), LocalAir()).clamp(min=0)
+        weights = self.allocation(norms, tuple(layout), LOCAL).clamp(min=0)
         weights = weights + (weights.sum(-1, keepdim=True) == 0)
         energy = spendable(dtype, sum(layout)) * budget * weights / weights.sum(-1, keepdim=True)
         empty = norms == 0
@@ -254,33 +270,6 @@ class AnalogBroadcast:
 def one_coherence_block(layout: tuple[int, ...]) -> Segments:
     """The whole message in one coherence block."""
     return segments_of(tuple(layout), Grid(num_slots=1, symbols_per_cell=sum(layout)))
-
-
-def gain_powers(
-    fading: Fading | FadingProcess,
-    num_devices: int,
-    num_symbols: int,
-    round: int,
-    streams: Streams,
-    like: Tensor,
-    state: dict[str, Tensor] | None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """|h_k|^2 of the round: float64 [K], and the fading's state."""
-    if isinstance(fading, NoFading):
-        return torch.ones(num_devices, dtype=torch.float64, device=like.device), {}
-    generator = streams.generator("downlink gains", round, like.device)
-    grid = Grid(num_slots=1, symbols_per_cell=num_symbols)
-    h, after = draw_gains(fading, num_devices, grid, round=round, generator=generator, state=state)
-    return h.abs().double().square().flatten().expand(num_devices), after
-
-
-def check_options(energy_budget: float | Schedule, noise_variance: float, bandwidth_hz: float | None) -> None:
-    """Refuse what no broadcast can work with."""
-    check_budget(energy_budget)
-    if not 0 <= noise_variance < math.inf:
-        raise ValueError(f"noise_variance must be finite and >= 0 (per real symbol), got {noise_variance}")
-    if bandwidth_hz is not None and not 0 < bandwidth_hz < math.inf:
-        raise ValueError(f"bandwidth_hz must be finite and > 0, got {bandwidth_hz}")
 
 
 def check_values(values: Tensor, layout: tuple[int, ...], num_devices: int, held: Tensor) -> None:

@@ -9,10 +9,9 @@ mean, c_k = 1/K. With uncorrelated messages of N real symbols, and noise of vari
 from __future__ import annotations
 
 import torch
-from laser_wireless.channels.superposition import Air, LocalAir
+from laser_wireless.channels.round import LOCAL, Air
+from laser_wireless.channels.signals import wide
 from torch import Tensor
-
-_LOCAL = LocalAir()
 
 
 def mean_square_error(
@@ -22,7 +21,7 @@ def mean_square_error(
     noise_gain: Tensor,
     noise_variance: Tensor | float,
     num_symbols: Tensor | int,
-    air: Air = _LOCAL,
+    air: Air = LOCAL,
 ) -> Tensor:
     """Expected squared error of the estimate of the mean over all K devices, bias included, given the gains.
 
@@ -87,8 +86,3 @@ def delivered_share(coefficients: Tensor, num_counted: Tensor | int) -> Tensor:
 def count_devices(like: Tensor, air: Air) -> Tensor:
     """K over all processes: float64 [..., 1, 1], for a tensor [..., K, G]."""
     return air.sum(torch.ones_like(like[..., :1], dtype=torch.float64), dim=-2)
-
-
-def wide(values: Tensor) -> Tensor:
-    """The same in float64 or complex128."""
-    return values.to(torch.complex128 if values.is_complex() else torch.float64)

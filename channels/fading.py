@@ -27,8 +27,8 @@ from laser_wireless.channels.normalisation import mean_power, sample
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import as_fading
 from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowFading
+from laser_wireless.channels.round import Streams
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.streams import Streams
 from torch import Tensor
 
 _JUDGED: WeakValueDictionary[int, Any] = WeakValueDictionary()  # laws whose E|h|^2 was measured and found to be 1

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from laser_wireless.channels.estimation_error import count_devices, delivered_share, least_error_scale, wide
+from laser_wireless.channels.estimation_error import count_devices, delivered_share, least_error_scale
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, Transceiver
-from laser_wireless.channels.segments import root
-from laser_wireless.channels.superposition import Air
+from laser_wireless.channels.round import Air
+from laser_wireless.channels.signals import root, wide
 from torch import Tensor
 
 ScaleRule = Literal["least_error", "unit_sum"]

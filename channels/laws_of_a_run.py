@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from laser_wireless.channels.digital.fsk import FskMajorityVote
-from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
-from laser_wireless.channels.digital_downlink import DigitalBroadcast
-from laser_wireless.channels.downlink import AnalogBroadcast
 from laser_wireless.channels.fading import check_normalised
+from laser_wireless.channels.radio_link import RadioLink
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.uplink import AnalogUplink
 
@@ -21,18 +18,19 @@ def check_laws(num_devices: int, *, uplink: Any, downlink: Any = None, device: t
 
     Args:
         num_devices: K.
-        uplink: one of this package; another kind answers for its own gains.
+        uplink: one with a `RadioLink`; another kind answers for its own gains.
         downlink: likewise.
         device: where the run computes.
 
     Raises:
         ValueError: a law whose E|h|^2 is not 1; see `channels.fading.check_normalised`.
     """
-    one_cell = Grid(num_slots=1, symbols_per_cell=_NUM_SYMBOLS)
     for name, link in (("uplink", uplink), ("downlink", downlink)):
-        if isinstance(link, AnalogUplink | DigitalUplink | FskMajorityVote | AnalogBroadcast | DigitalBroadcast):
+        radio = getattr(link, "radio", None)
+        if isinstance(radio, RadioLink):
+            one_cell = Grid(num_slots=1, symbols_per_cell=_NUM_SYMBOLS)
             grid = link.grid((_NUM_SYMBOLS,)) if isinstance(link, AnalogUplink) else one_cell
-            antennas = link.num_rx_antennas if isinstance(link, AnalogUplink | DigitalUplink) else 1
+            antennas = radio.num_rx_antennas
             check_normalised(
-                link.fading, num_devices, grid, device=device, num_rx_antennas=antennas, name=f"fading of the {name}"
+                radio.fading, num_devices, grid, device=device, num_rx_antennas=antennas, name=f"fading of the {name}"
             )

@@ -13,17 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from laser_wireless.channels.estimation_error import (
-    count_devices,
-    delivered_share,
-    least_error_scale,
-    wide,
-)
+from laser_wireless.channels.estimation_error import count_devices, delivered_share, least_error_scale
 from laser_wireless.channels.full_power import undo_phase
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, Transceiver
-from laser_wireless.channels.segments import root
-from laser_wireless.channels.superposition import Air
+from laser_wireless.channels.round import Air
+from laser_wireless.channels.signals import root, wide
 from torch import Tensor
 
 _HALVINGS = 32  # of log(level): brackets of 60 decades shrink below 1e-7, and the last step is exact
@@ -149,4 +144,4 @@ class RegularisedInversion:
         arriving = gain * precoder
         scale = least_error_scale(arriving, norms, noise_energy, air)
         delivered = delivered_share(scale * arriving, count_devices(norms, air)) * active
-        return Transceiver(precoder, scale, delivered, active & ~segments.from_blocks(unusable & ~empty))
+        return Transceiver(precoder, scale, delivered, active & ~segments.from_blocks(unusable & ~empty), limits)

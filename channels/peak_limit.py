@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl, Transceiver
-from laser_wireless.channels.segments import Segments, root
+from laser_wireless.channels.segments import Segments
+from laser_wireless.channels.signals import root
 from torch import Tensor
 
 
@@ -49,9 +50,7 @@ class PeakLimited:
         """
         peaks, segments = agreement.peaks, agreement.segments
         if peaks is None:
-            raise ValueError(
-                "PeakLimited needs agreement.peaks, [..., K, G], got None; segments.measure(symbols) returns them"
-            )
+            raise ValueError("PeakLimited needs agreement.peaks, [..., K, G], got None; an uplink gives them")
         margin = 1 - 16 * torch.finfo(peaks.dtype).eps  # rounding of the symbols must not break the limit
         limit = margin * math.sqrt(self.peak_power)
         peaks = peaks.double()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.estimation_error import wide
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.segments import Segments, root
-from laser_wireless.channels.superposition import Air
+from laser_wireless.channels.round import Air
+from laser_wireless.channels.segments import Segments
+from laser_wireless.channels.signals import root, wide
 from torch import Tensor
 
 _NO_GAIN = 1e-200  # |h|^2 whose inverse would not leave room for other factors in float64
@@ -49,12 +49,15 @@ class Transceiver(NamedTuple):
     scale: g, float64 [..., 1, G], estimate is g y; 0 where nothing arrives.
     delivered: float64 [..., K, G] in [0, 1], part of the device's amplitude that the estimate counts in full.
     active: bool [..., K, G], whether the device sends.
+    limits: [..., K, B], what was given to `Agreement.amplitude`, from which `PreviousScale` learns for the next round; None
+        for a policy that agrees on no amplitude.
     """
 
     precoder: Tensor
     scale: Tensor
     delivered: Tensor
     active: Tensor
+    limits: Tensor | None = None
 
 
 class PowerControl(Protocol):
@@ -100,7 +103,8 @@ class TruncatedInversion:
         self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
     ) -> Transceiver:
         """Return the transceiver of a round; see `PowerControl`."""
-        return _invert(h, norms, energy, self.threshold, agreement)
+        links = _links(h, energy, self.threshold)
+        return _invert(links, links.inverse, norms, energy, agreement)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +133,8 @@ class TimeVaryingPrecoding:
         self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
     ) -> Transceiver:
         """Return the transceiver of a round; see `PowerControl`."""
-        return _invert(h, norms, energy, self.threshold, agreement, gains_are_private=True)
+        links = _links(h, energy, self.threshold)
+        return _invert(links, links.powered.double() / self.threshold, norms, energy, agreement)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +149,30 @@ class AlignedInversion:
         self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
     ) -> Transceiver:
         """Return the transceiver of a round; see `PowerControl`."""
-        return _invert(h, norms, energy, 0.0, agreement)
+        links = _links(h, energy, 0.0)
+        return _invert(links, links.inverse, norms, energy, agreement)
 
 
-def _invert(
-    h: Tensor, norms: Tensor, energy: Tensor, threshold: float, agreement: Agreement, *, gains_are_private: bool = False
-) -> Transceiver:
-    segments, air = agreement.segments, agreement.air
+class _Links(NamedTuple):
+    """gain: h, wide. active: bool, whether it is inverted. inverse: 1 / |h|^2, 0 where not. powered: bool [..., K, 1]."""
+
+    gain: Tensor
+    active: Tensor
+    inverse: Tensor
+    powered: Tensor
+
+
+def _links(h: Tensor, energy: Tensor, threshold: float) -> _Links:
     gain = wide(h)
-    power = gain.abs().square() if gain.is_complex() else gain.square()
-    has_energy = energy.amax(-1, keepdim=True) > 0  # a block without a share is silent, its device is not
-    active = (power >= max(threshold, _NO_GAIN)) & has_energy  # [..., K|1, G|1]
-    inverse = power.masked_fill(~active, torch.inf).reciprocal()
-    foreseen = has_energy.double() / threshold if gains_are_private else inverse
+    power = gain.abs().square()
+    powered = energy.amax(-1, keepdim=True) > 0  # a block without energy is silent, its device is not
+    active = (power >= max(threshold, _NO_GAIN)) & powered  # [..., K|1, G|1]
+    return _Links(gain, active, power.masked_fill(~active, torch.inf).reciprocal(), powered)
+
+
+def _invert(links: _Links, foreseen: Tensor, norms: Tensor, energy: Tensor, agreement: Agreement) -> Transceiver:
+    """Invert with one amplitude for all, that of devices which foresee to need `foreseen` energy for unit amplitude."""
+    segments, air = agreement.segments, agreement.air
     needed = segments.sum_in_blocks(norms.square() * foreseen)  # energy for unit amplitude, [..., K, B]
     empty = needed == 0
     limits = root(energy / (needed + empty)).masked_fill(empty, torch.inf)
@@ -166,10 +182,10 @@ def _invert(
     common = common.masked_fill(unusable, 1)
     own = torch.minimum(common, limits).masked_fill(unusable, 0)  # a clipped device arrives weaker
 
-    num_devices = norms.shape[-2]
+    active, num_devices = links.active, norms.shape[-2]
     speakers = air.sum(active.to(norms.dtype).expand(*active.shape[:-2], num_devices, -1), dim=-2)
-    unheard = segments.from_blocks(unusable) | (speakers == 0)
-    scale = (segments.from_blocks(common) * speakers).reciprocal().masked_fill(unheard, 0)
-    precoder = segments.from_blocks(own) * inverse * (gain.conj() if gain.is_complex() else gain)
+    silent = segments.from_blocks(unusable) | (speakers == 0)
+    scale = (segments.from_blocks(common) * speakers).reciprocal().masked_fill(silent, 0)
+    precoder = segments.from_blocks(own) * links.inverse * links.gain.conj()
     delivered = segments.from_blocks(own / common) * active
-    return Transceiver(precoder, scale, delivered, active & ~segments.from_blocks(unusable & ~empty))
+    return Transceiver(precoder, scale, delivered, active & ~segments.from_blocks(unusable & ~empty), limits)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
-from laser_wireless.channels.estimation_error import delivered_share, wide
+from laser_wireless.channels.estimation_error import delivered_share
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control import Transceiver
-from laser_wireless.channels.segments import root
-from laser_wireless.channels.superposition import Air
+from laser_wireless.channels.round import Air
+from laser_wireless.channels.signals import root, wide
 from torch import Tensor
 
 _SINGULAR = 1e-13  # eigenvalues below this part of the largest are no signal

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.scale import ScaleState, keep_of_valid_rounds
+from laser_wireless.channels.round import LOCAL, Air, Streams
 from laser_wireless.channels.segments import Segments
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir
+from laser_wireless.channels.signals import scale
 from torch import Tensor
 
-_LOCAL = LocalAir()
+UplinkState: TypeAlias = dict[str, Any]
+"""What a round leaves behind for the next one, by stage: a value that the run keeps, dictionaries of tensors throughout.
 
-
-class UplinkState(NamedTuple):
-    """What a round leaves behind for the next one; a value that the run keeps.
-
-    scale: common amplitude and shares, where devices go by last round's.
-    fading: of a model that continues from round to round; empty otherwise.
-    csi: of knowledge that is late, by side and stage; empty otherwise.
-    """
-
-    scale: ScaleState | None
-    fading: dict[str, Tensor]
-    csi: dict[str, dict[str, Tensor]]
-
-    def after(self, before: UplinkState | None, valid: Tensor) -> UplinkState:
-        """This, but the scale of `before` where the round (bool [..., 1]) was invalid: nothing of it may be learnt."""
-        return self._replace(scale=keep_of_valid_rounds(self.scale, None if before is None else before.scale, valid))
-
-    def to_plain(self) -> dict[str, Any]:
-        """Dictionaries of tensors, for a checkpoint."""
-        scale = None if self.scale is None else self.scale._asdict()
-        return {"scale": scale, "fading": self.fading, "csi": self.csi}
-
-    @staticmethod
-    def from_plain(plain: dict[str, Any]) -> UplinkState:
-        """Read what `to_plain` made."""
-        scale = None if plain["scale"] is None else ScaleState(**plain["scale"])
-        return UplinkState(scale, plain["fading"], plain["csi"])
-
-
-NOTHING = UplinkState(None, {}, {})
-"""What is known before the first round."""
+"scale": common amplitude and shares, where devices go by last round's; "fading": of a model that continues from round to
+round; "csi": of knowledge that is late, by side and stage. A stage that remembers nothing has no entry.
+"""
 
 
 class Received(Protocol):
@@ -95,7 +67,7 @@ class Reception(NamedTuple):
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
         """The part of symbols [..., K, S] that the estimate counts; what is missing is still owed by its device."""
-        return self.segments.scale(symbols, self.delivered.to(symbols.dtype))
+        return scale(symbols, self.delivered.to(symbols.dtype), self.segments)
 
 
 class Uplink(Protocol):
@@ -108,7 +80,7 @@ class Uplink(Protocol):
         *,
         round: int,
         streams: Streams,
-        air: Air = _LOCAL,
+        air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
     ) -> Received:

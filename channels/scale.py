@@ -6,12 +6,14 @@ all of them. That knowledge is either an oracle, free and counted as side inform
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.superposition import Air
+from laser_wireless.channels.round import Air
+from laser_wireless.channels.signals import root
 from torch import Tensor
 
 _LEAST_SHARE = 1e-30
@@ -94,20 +96,50 @@ class PreviousScale:
 
     def remember(self, limits: Tensor, shares: Tensor, budget: Tensor, air: Air) -> ScaleState:
         """Keep the amplitude at unit budget and the shares; an empty block leaves inf, a silent one 0."""
-        root = budget.sqrt().unsqueeze(-1)
-        amplitude = air.min(limits, dim=-2) / root.masked_fill(root == 0, 1)
+        size = budget.sqrt().unsqueeze(-1)
+        amplitude = air.min(limits, dim=-2) / size.masked_fill(size == 0, 1)
         return ScaleState(amplitude.detach(), shares.detach())
 
 
-def keep_of_valid_rounds(after: ScaleState | None, before: ScaleState | None, valid: Tensor) -> ScaleState | None:
-    """Return `after`, but `before` where the round was void (valid: bool [..., 1]): its values may be NaN.
+def scale_state(state: Mapping[str, Any]) -> ScaleState | None:
+    """What an uplink's state says of the last round's scale; None if nothing."""
+    kept = state.get("scale")
+    return None if kept is None else ScaleState(**kept)
+
+
+def remembered(
+    scale: ScaleKnowledge, limits: Tensor | None, used: Tensor, shares: Tensor, budget: Tensor, air: Air
+) -> dict[str, dict[str, Tensor]]:
+    """What a round leaves of its scale: "scale", or nothing.
+
+    Args:
+        scale: what remembers.
+        limits: float64 [..., K, B], what devices could afford with the shares in use; None if nothing was agreed.
+        used, shares: float64 [..., 1 | K, B], in use and this round's own.
+        budget: float64 [..., 1], mean of the devices.
+        air: reduces over all devices.
+    """
+    if limits is None or (after := scale.remember(_at_shares(limits, used, shares), shares, budget, air)) is None:
+        return {}
+    return {"scale": after._asdict()}
+
+
+def _at_shares(limits: Tensor, used: Tensor, shares: Tensor) -> Tensor:
+    """What devices could afford [..., K, B] with other shares of their energy: amplitudes go with the root of a share."""
+    return limits if used is shares else torch.where(limits.isinf(), limits, limits * root(shares / used))
+
+
+def of_valid_rounds(after: dict[str, Any], before: Mapping[str, Any], valid: Tensor) -> dict[str, Any]:
+    """A round's state, but the scale of the one before where the round was invalid (valid: bool [..., 1]): it may be NaN.
 
     Where there was no round before, nothing is known: no amplitude, so that one more round is silent.
     """
-    if after is None:
-        return None
-    if before is None:
-        equal = torch.full_like(after.shares, 1 / after.shares.shape[-1])
-        before = ScaleState(torch.full_like(after.amplitude, torch.inf), equal)
+    new, old = scale_state(after), scale_state(before)
+    if new is None:
+        return after
+    if old is None:
+        equal = torch.full_like(new.shares, 1 / new.shares.shape[-1])
+        old = ScaleState(torch.full_like(new.amplitude, torch.inf), equal)
     known = valid.unsqueeze(-1)
-    return ScaleState(torch.where(known, after.amplitude, before.amplitude), torch.where(known, after.shares, before.shares))
+    kept = {name: torch.where(known, value, getattr(old, name)) for name, value in new._asdict().items()}
+    return {**after, "scale": kept}

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from laser_wireless.channels.norms import CHUNK, norm_and_peak, norms_and_peaks_of
 from torch import Tensor
 
 _FEW = 512  # up to here a Python loop over segments, or over runs of them, beats one gather over all symbols
 _WORTH_A_CALL = 1 << 12  # symbols per device and run, on average, for which a loop over any number of runs pays
-_SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
+CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
 
 
 class Run(NamedTuple):
@@ -106,6 +105,13 @@ class Segments:
         return self.num_segments <= _FEW
 
     @cached_property
+    def kind(self) -> Literal["few", "runs", "ragged"]:
+        """Which quick form of arithmetic they allow: segment by segment, run by run, or none."""
+        if self.few:
+            return "few"
+        return "runs" if self.runs else "ragged"
+
+    @cached_property
     def runs(self) -> list[Run]:
         """Runs of equal segments, in pieces of about 2^14 symbols that stay in a cache; empty where there are too many."""
         borders = np.flatnonzero(np.diff(self._lengths, prepend=-1, append=-1))  # where a run begins, and the end
@@ -136,6 +142,11 @@ class Segments:
         return chunks
 
     @cached_property
+    def parts(self) -> list[int]:
+        """Of how many chunks each segment consists."""
+        return (-(-self._lengths // CHUNK)).tolist()
+
+    @cached_property
     def num_segments(self) -> int:
         """G."""
         return len(self._ends)
@@ -159,6 +170,10 @@ class Segments:
     def lengths_like(self, values: Tensor) -> Tensor:
         """Symbols of each segment: [G], dtype and device of `values`."""
         return torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)
+
+    def lengths_on(self, device: torch.device) -> Tensor:
+        """Symbols of each segment: int64 [G]."""
+        return torch.as_tensor(self._lengths, device=device)
 
     def gains_of(self, cells: Tensor) -> Tensor:
         """Spread gains [..., T F] or [..., 1] of the cells over the segments: [..., G] or [..., 1]."""
@@ -192,40 +207,7 @@ class Segments:
         """Spread values [..., G] of the segments over their symbols: [..., S]."""
         if self.num_segments == self.num_symbols:
             return values
-        repeats = torch.as_tensor(self._lengths, device=values.device)
-        return torch.repeat_interleave(values, repeats, dim=-1, output_size=self.num_symbols)
-
-    def scale(self, symbols: Tensor, values: Tensor) -> Tensor:
-        """Multiply symbols [..., S] by values, broadcastable to [..., G], constant over each segment."""
-        if values.shape[-1] == 1:
-            return symbols * values
-        if not self.few:
-            if not self.runs:
-                return symbols * self.expand(values)
-            shape = torch.broadcast_shapes(symbols.shape[:-1], values.shape[:-1])
-            if symbols.requires_grad or values.requires_grad:
-                scaled = [run.symbols_of(symbols) * run.segments_of(values).unsqueeze(-1) for run in self.runs]
-                return torch.cat([piece.flatten(-2) for piece in scaled], dim=-1)
-            total = symbols.new_empty(*shape, symbols.shape[-1], dtype=torch.promote_types(symbols.dtype, values.dtype))
-            for run in self.runs:
-                torch.mul(run.symbols_of(symbols), run.segments_of(values).unsqueeze(-1), out=run.symbols_of(total))
-            return total
-        pieces = torch.split_with_sizes(symbols, self.sizes, -1)
-        return torch.cat([piece * value for piece, value in zip(pieces, values.split(1, -1), strict=True)], dim=-1)
-
-    def scale_(self, symbols: Tensor, values: Tensor) -> Tensor:
-        """Do what `scale` does in place, without the memory of a second message; neither may require gradients."""
-        if values.shape[-1] == 1:
-            return symbols.mul_(values)
-        if not self.few:
-            if not self.runs:
-                return symbols.mul_(self.expand(values))
-            for run in self.runs:
-                run.symbols_of(symbols).mul_(run.segments_of(values).unsqueeze(-1))
-            return symbols
-        for piece, value in zip(torch.split_with_sizes(symbols, self.sizes, -1), values.split(1, -1), strict=True):
-            piece.mul_(value)
-        return symbols
+        return torch.repeat_interleave(values, self.lengths_on(values.device), dim=-1, output_size=self.num_symbols)
 
     def mean_over_symbols(self, values: Tensor) -> Tensor:
         """Mean of values [..., G] or [..., 1] over the S symbols: [...]."""
@@ -244,60 +226,8 @@ class Segments:
         sizes = torch.as_tensor(self.block_sizes, dtype=values.dtype, device=values.device)
         return self.sum_in_blocks(values * lengths) / sizes
 
-    def measure(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
-        """Norm and peak of each segment, safe from overflow and underflow at any scale of the symbols.
-
-        Args:
-            symbols: real [..., K, S].
-
-        Returns:
-            norms: float64 [..., K, G], sqrt(sum of squares).
-            peaks: real [..., K, G], largest absolute value.
-        """
-        if self.num_segments == self.num_symbols:
-            peaks = symbols.abs()
-            return peaks.double(), peaks.detach()
-        if symbols.numel() > _SMALL and self.chunks and symbols.device.type == "cpu" and not symbols.requires_grad:
-            return self._measure_by_chunks(symbols)
-        if not self.few and self.runs:
-            measured = [norm_and_peak(run.symbols_of(symbols)) for run in self.runs]
-            return torch.cat([norm for norm, _ in measured], dim=-1), torch.cat([peak for _, peak in measured], dim=-1)
-        if not self.few:
-            peaks = symbols.detach().abs().amax(-1, keepdim=True)
-            scaled = (symbols / torch.where(peaks > 0, peaks, 1)).double().square()
-            reduce = torch.segment_reduce
-            lengths = torch.as_tensor(self._lengths, device=symbols.device)
-            lengths = lengths.expand(*symbols.shape[:-1], -1).contiguous()
-            squares = reduce(scaled, "sum", lengths=lengths, axis=scaled.ndim - 1)
-            tops = reduce(symbols.detach().abs(), "max", lengths=lengths, axis=symbols.ndim - 1)
-            return root(squares) * peaks.double(), tops
-        if symbols.numel() <= _SMALL:  # squares of float32 neither overflow nor vanish in float64
-            magnitudes = symbols.double().abs()
-            pieces = torch.split_with_sizes(magnitudes, self.sizes, -1)
-            norms = torch.stack([torch.linalg.vector_norm(piece, dim=-1) for piece in pieces], dim=-1)
-            pieces = torch.split_with_sizes(magnitudes.detach(), self.sizes, -1)
-            return norms, torch.stack([piece.amax(-1) for piece in pieces], dim=-1)
-        measured = [norm_and_peak(piece) for piece in torch.split_with_sizes(symbols, self.sizes, -1)]
-        return torch.stack([norm for norm, _ in measured], dim=-1), torch.stack([peak for _, peak in measured], dim=-1)
-
-    def _measure_by_chunks(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
-        """What `measure` returns, for long messages on a CPU, without gradients."""
-        num_parts = sum(chunk.number for chunk in self.chunks)
-        norms, peaks = norms_and_peaks_of((chunk.symbols_of(symbols) for chunk in self.chunks), symbols, num_parts)
-        if num_parts == self.num_segments:
-            return norms, peaks
-        parts = (-(-self._lengths // CHUNK)).tolist()
-        combined = [torch.linalg.vector_norm(part, dim=-1) for part in norms.split(parts, -1)]
-        return torch.stack(combined, dim=-1), torch.stack([part.amax(-1) for part in peaks.split(parts, -1)], dim=-1)
-
 
 @lru_cache(maxsize=64)
 def segments_of(block_sizes: tuple[int, ...], grid: Grid) -> Segments:
     """The segments of a layout on a grid; kept, since a run meets the same few layouts in every round."""
     return Segments(block_sizes, grid)
-
-
-def root(values: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0: a silent block must not turn the gradients of the others into NaN."""
-    zero = values == 0
-    return (values + zero).sqrt() * ~zero

@@ -14,8 +14,8 @@ different phases, as they do for a beam of each block's own, it is not the sum o
 from __future__ import annotations
 
 import torch
+from laser_wireless.channels.round import Air
 from laser_wireless.channels.segments import Segments
-from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
 

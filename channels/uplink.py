@@ -9,33 +9,31 @@ channel use, x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands giv
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property, lru_cache
 
 import torch
-from laser_wireless.channels.csi import Csi, PerfectCsi
-from laser_wireless.channels.energy import Allocation, NormAllocation
+from laser_wireless.channels.brief import brief
+from laser_wireless.channels.carrier import Baseband, Carrier, Coherence, SingleCarrier, as_channel_uses, channel_uses
+from laser_wireless.channels.csi import Csi, Observation, PerfectCsi, observation
+from laser_wireless.channels.energy import Allocation, Budget, EnergyOfRound, NormAllocation, shares_of, spendable
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.noise import receiver_noise
-from laser_wireless.channels.norms import is_finite
+from laser_wireless.channels.medium import Arrival, Medium, SegmentMedium, transmitted
+from laser_wireless.channels.parameters import check_fields
 from laser_wireless.channels.participation import Participation
-from laser_wireless.channels.plan import Plan, make_plan
-from laser_wireless.channels.power_control import AlignedInversion, PowerControl
+from laser_wireless.channels.plan import Combining, Designer, Plan, Rescaling, check_message, lowered, measured, nonfinite
+from laser_wireless.channels.power_control import Agreement, AlignedInversion, PowerControl
+from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.receivers import Receiver, SingleAntenna
 from laser_wireless.channels.reception import Reception, UplinkState
-from laser_wireless.channels.round_input import Budget, LinkGain, check_message
-from laser_wireless.channels.sample_path import Arrival, Channel, Medium, through_samples
-from laser_wireless.channels.scale import OracleScale, ScaleKnowledge
-from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.straddling import leakage
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir, can_superpose_onto, superpose, superpose_onto_
-from laser_wireless.channels.uplink_options import brief, check_options
+from laser_wireless.channels.round import LOCAL, Air, Round, Streams
+from laser_wireless.channels.sample_path import Channel, SampleMedium
+from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, of_valid_rounds, remembered, scale_state
+from laser_wireless.channels.segments import Grid, Segments
+from laser_wireless.channels.signals import is_finite
 from laser_wireless.channels.waveform import Ofdm
 from torch import Tensor
-
-_LOCAL = LocalAir()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class AnalogUplink:
         scale: how devices learn the common amplitude: `OracleScale` (as published) or `PreviousScale`.
         impairments: stages that the devices' samples pass before the channel; see `channels.hardware.impairments`.
         front_end: stages that the antennas' samples pass before the combiner: interference, converters.
-        channel: a function of your own from the samples sent to those heard, in place of fading; see `channels.sample_path`.
+        channel: a function of your own from the samples sent to those received, for fading; see `channels.sample_path`.
         ofdm: resource grid and waveform; None for a single carrier.
         coherence: without OFDM, the gain is constant over a "round", a "block" of the message, or a "symbol" (one channel
             use), or over so many real symbols.
@@ -84,62 +82,72 @@ class AnalogUplink:
     front_end: list[Impairment] = field(default_factory=list)
     channel: Channel | None = None
     ofdm: Ofdm | None = None
-    coherence: Literal["round", "block", "symbol"] | int = "round"
-    baseband: Literal["complex", "real"] = "complex"
+    coherence: Coherence = "round"
+    baseband: Baseband = "complex"
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_fields(self)
+        self._check_together()
 
     def __repr__(self) -> str:
         return brief(self)
 
-    @property
-    def single_antenna(self) -> bool:
-        """Whether the receiver has one antenna and only rescales what it hears."""
-        return self.num_rx_antennas == 1 and isinstance(self.receiver, SingleAntenna)
+    @cached_property
+    def carrier(self) -> Carrier:
+        """How a message lies on time and frequency."""
+        if self.ofdm is not None:
+            return self.ofdm
+        return SingleCarrier(coherence=self.coherence, baseband=self.baseband, bandwidth_hz=self.bandwidth_hz)
+
+    @cached_property
+    def radio(self) -> RadioLink:
+        """Fading, large-scale gain, antennas and noise."""
+        return RadioLink(
+            fading=self.fading,
+            link_gain=self.link_gain,
+            num_rx_antennas=self.num_rx_antennas,
+            noise_variance=self.noise_variance,
+            waveform=self._waveform,
+        )
+
+    @cached_property
+    def medium(self) -> Medium:
+        """What lies between precoders and estimate: gains over segments, or every sample."""
+        if not (self.impairments or self.front_end or self.channel is not None or self._waveform is not None):
+            return SegmentMedium(carrier=self.carrier)
+        return SampleMedium(
+            impairments=self.impairments,
+            front_end=self.front_end,
+            channel=self.channel,
+            waveform=self._waveform,
+            num_rx_antennas=self.num_rx_antennas,
+            prefix_overhead=1.0 if self._waveform is not None else self.carrier.prefix_overhead,
+            bandwidth_hz=self.bandwidth_hz,
+        )
 
     @property
-    def in_time_domain(self) -> bool:
-        """Whether a waveform is sent sample by sample."""
-        return self.ofdm is not None and self.ofdm.time_domain
+    def _waveform(self) -> Ofdm | None:
+        """What is sent sample by sample, if anything."""
+        return self.ofdm if self.ofdm is not None and self.ofdm.time_domain else None
 
-    @property
-    def by_samples(self) -> bool:
-        """Whether rounds take the sample path."""
-        return bool(self.impairments or self.front_end or self.channel is not None or self.in_time_domain)
+    @cached_property
+    def _observe(self) -> Observation:
+        return observation(self.csi, self.receiver_csi, self.carrier.prefix_overhead)
 
-    @property
-    def prefix_overhead(self) -> float:
-        """Energy with cyclic prefix over energy without."""
-        return 1.0 if self.ofdm is None else self.ofdm.prefix_overhead
+    @cached_property
+    def _energies(self) -> EnergyOfRound:
+        return EnergyOfRound(self.energy_budget, self.participation)
 
-    def noise_variance_like(self, symbols: Tensor) -> Tensor:
-        """sigma^2 as float64 [...] on the device of the symbols."""
-        if isinstance(self.noise_variance, Tensor):
-            return self.noise_variance.to(device=symbols.device, dtype=torch.float64)
-        return torch.full((), self.noise_variance, dtype=torch.float64, device=symbols.device)
+    @cached_property
+    def _designer(self) -> Designer:
+        if isinstance(self.receiver, SingleAntenna):
+            return Rescaling(self.power_control)
+        return Combining(self.power_control, self.receiver, self.num_rx_antennas)
 
     def grid(self, layout: tuple[int, ...]) -> Grid:
         """Where the symbols lie, by OFDM or by the coherence asked for."""
-        num_symbols = sum(layout)
-        if self.ofdm is not None:
-            return self.ofdm.grid(num_symbols)
-        if self.coherence == "round":
-            return Grid(num_slots=1, symbols_per_cell=num_symbols)
-        if self.coherence == "block" and self.baseband == "real":
-            return Grid(num_slots=len(layout), symbols_per_cell=layout)
-        if self.coherence == "block":  # a channel use that straddles two blocks belongs to the first
-            ends, total = [], 0
-            for size in layout:
-                total += size
-                ends.append(min(total + total % 2, num_symbols))
-            sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-            return Grid(num_slots=len(layout), symbols_per_cell=tuple(sizes))
-        per_use = 2 if self.baseband == "complex" else 1
-        cell = self.coherence if isinstance(self.coherence, int) else per_use
-        slot_s = None if self.bandwidth_hz is None else cell / per_use / self.bandwidth_hz
-        return Grid(num_slots=-(-num_symbols // cell), symbols_per_cell=cell, slot_s=slot_s)
+        return self.carrier.cells(tuple(layout))
 
     def plan(
         self,
@@ -148,23 +156,59 @@ class AnalogUplink:
         *,
         round: int,
         streams: Streams,
-        air: Air = _LOCAL,
+        air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
     ) -> Plan:
-        """Settle gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
-        check_message(symbols, layout)
-        return make_plan(
-            self,
-            symbols,
-            tuple(layout),
-            round=round,
-            streams=streams,
-            air=air,
-            state=state,
-            share_as=share_as,
-            gains=gains,
+        """Decide gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
+        num_devices = check_message(symbols, tuple(layout))
+        now, before = Round(round, streams, air), state or {}
+        noise_variance = self.radio.noise_for(symbols)
+        message = measured(symbols, _segments(tuple(layout), self.carrier))
+        grid = message.segments.grid
+        drawn = self.radio.draw(num_devices, grid, now, like=symbols, state=before.get("fading"), given=gains)
+        h = drawn.over(message.segments, drawn.cells)
+        energy = self._energies(symbols, now)
+        known = self._observe(drawn, h, message.segments, energy.present, noise_variance, now, before.get("csi", {}))
+        broken = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver)  # [..., K]
+        finite = air.max(broken.to(torch.float64), dim=-1) == 0  # [..., 1]
+
+        last = scale_state(before)
+        agreement = Agreement(
+            message.segments,
+            air,
+            lambda limits: self.scale.amplitude(limits, energy.mean, last, air),
+            peaks=message.peaks,
+            link_gain=drawn.link_gain,
+        )
+        current = shares_of(self.allocation, message.block_norms(share_as), message.segments.block_sizes, air)
+        shares = self.scale.shares(current, last)
+        limit = spendable(symbols.dtype, symbols.shape[-1]) / self.carrier.prefix_overhead * known.left
+        design = self._designer(known, message.norms, limit.unsqueeze(-1) * shares, noise_variance, agreement)
+        spent, num_agreed = design.energy(message.norms), 0
+        if self.carrier.baseband == "complex" and message.segments.straddles and design.transceiver.precoder.is_complex():
+            design, spent = lowered(design, spent, symbols, limit, agreement)
+            num_agreed = self._designer.num_agreed
+        settled = design.is_finite(spent, air)
+        valid = finite & settled
+        scale = remembered(self.scale, design.transceiver.limits, shares, current, energy.mean, air)
+        return Plan(
+            message=message,
+            gains=h,
+            taps=drawn.taps,
+            energies=energy,
+            known=known,
+            design=design,
+            noise_amplitude=self._designer.noise_amplitude(design.combiner),
+            arriving=self._designer.through(design.combiner, h) * design.transceiver.precoder,
+            noise_variance=noise_variance,
+            num_agreed=num_agreed,
+            energy=spent.detach().masked_fill(~valid, 0),
+            valid=valid,
+            nonfinite=broken,
+            unsettled=finite & ~settled,
+            state={**scale, **drawn.state, **known.state},
         )
 
     def transmit(self, symbols: Tensor, plan: Plan) -> Tensor:
@@ -176,14 +220,8 @@ class AnalogUplink:
             x: complex [..., K, ceil(S / 2)] on a complex baseband, else real or complex [..., K, S] (complex where the
             precoder turns the phase).
         """
-        precoder = plan.transceiver.precoder
-        x = plan.segments.expand(precoder.expand(*precoder.shape[:-2], *plan.norms.shape[-2:])) * symbols
-        x = x.masked_fill(~plan.valid.unsqueeze(-1), 0)
-        if self.baseband == "real":
-            return x
-        if x.shape[-1] % 2:
-            x = torch.cat([x, torch.zeros_like(x[..., :1])], dim=-1)
-        return x[..., 0::2] + 1j * x[..., 1::2]
+        x = transmitted(symbols, plan)
+        return x if self.baseband == "real" else as_channel_uses(x)
 
     def aggregate(
         self,
@@ -192,7 +230,7 @@ class AnalogUplink:
         *,
         round: int,
         streams: Streams,
-        air: Air = _LOCAL,
+        air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
@@ -215,137 +253,83 @@ class AnalogUplink:
             ValueError: shapes that do not fit.
         """
         plan = self.plan(symbols, layout, round=round, streams=streams, air=air, state=state, share_as=share_as, gains=gains)
-        segments = plan.segments
-        noise_variance = self.noise_variance_like(symbols)
-        arrival = None
-        if self.by_samples:
-            arrival = self._by_samples(symbols, plan, round, streams, air)
-            estimate = arrival.estimate
-        else:
-            estimate = self._by_segments(symbols, plan, round, streams, air)
+        now = Round(round, streams, air)
+        arrival = self.medium.carry(symbols, plan, now)
+        return self._receive(plan, arrival, now, state or {})
+
+    def _receive(self, plan: Plan, arrival: Arrival, now: Round, before: UplinkState) -> Reception:
+        """The estimate, unless it left the range of its dtype, and the account of the round."""
+        estimate = arrival.estimate
         finite = is_finite(estimate)  # [..., 1]
         valid = plan.valid & finite
         estimate = estimate.masked_fill(~valid, 0) if estimate.requires_grad else estimate.masked_fill_(~valid, 0)
-        delivered = plan.transceiver.delivered.masked_fill(~valid.unsqueeze(-1), 0)
-        noise_level = segments.mean_in_blocks(plan.noise_amplitude.square() * noise_variance.unsqueeze(-1))
-        if arrival is not None:
-            noise_level = noise_level * arrival.level.square()
-        ledger = self._ledger(plan, arrival, layout, round, air, overflow=(plan.valid & ~finite).squeeze(-1))
-        kept = None if plan.state is None else plan.state.after(state, valid)
-        return Reception(estimate, ledger, delivered, segments, noise_level.masked_fill(~valid, 0), kept)
-
-    def _by_segments(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Tensor:
-        """The estimate where gains hold over segments: sum of w^H h_k b_k u_k, and one noise of the combiner's length."""
-        # w^H y in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never is
-        segments, noise_variance, g = plan.segments, self.noise_variance_like(symbols), plan.noise_amplitude
-        coefficients = self._coefficients(plan, symbols.dtype)
-        generator = streams.generator("noise", round, symbols.device)
-        # an amplitude that all but vanishes: no noise must not become 0 times infinity
-        g = g.clamp(max=torch.finfo(symbols.dtype).max).to(symbols.dtype)
-        onto = can_superpose_onto(coefficients, symbols, segments, air) and noise_variance.ndim == 0 and g.ndim == 1
-        heard = symbols[0] if onto else self._superposed(coefficients, symbols, plan, air)  # [..., S]
-        n = receiver_noise(heard, noise_variance, generator=generator)
-        scale = segments.scale if n.requires_grad or g.requires_grad else segments.scale_
-        noise = scale(n, g)
-        estimate = superpose_onto_(noise, coefficients, symbols, segments) if onto else noise.add_(heard)
-        if coefficients.shape[-3] == 2 and segments.straddles:
-            w = plan.transceiver.scale if plan.combiner is None else plan.combiner
-            h = plan.gains.unsqueeze(-2) if plan.combiner is None else plan.gains
-            places, values = leakage(segments, h, plan.transceiver.precoder, w, symbols, air)
-            estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
-        return estimate
-
-    def _by_samples(self, symbols: Tensor, plan: Plan, round: int, streams: Streams, air: Air) -> Arrival:
-        """The estimate sample by sample."""
-        w = plan.transceiver.scale if plan.combiner is None else plan.combiner
-        gains = plan.gains.unsqueeze(-2) if self.single_antenna else plan.gains
-        prefix = 1.0 if self.in_time_domain else self.prefix_overhead  # else it is sent here, and counted
-        medium = Medium(
-            segments=plan.segments,
-            gains=gains,
-            taps=plan.taps,
-            combiner=w,
-            budget=plan.data_budget / prefix,
-            noise_variance=self.noise_variance_like(symbols),
-            impairments=self.impairments,
-            front_end=self.front_end,
-            channel=self.channel,
-            ofdm=self.ofdm,
-            bandwidth_hz=self.bandwidth_hz,
+        return Reception(
+            estimate=estimate,
+            ledger=self._ledger(plan, arrival, now, overflow=(plan.valid & ~finite).squeeze(-1)),
+            delivered=plan.design.transceiver.delivered.masked_fill(~valid.unsqueeze(-1), 0),
+            segments=plan.message.segments,
+            noise_variance=arrival.noise_variance.masked_fill(~valid, 0),
+            state=of_valid_rounds(plan.state, before, valid) or None,
         )
-        x = self.transmit(symbols, plan).to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
-        return through_samples(x, medium, symbols.shape[-1], round=round, streams=streams, air=air)
 
-    def _coefficients(self, plan: Plan, dtype: torch.dtype) -> Tensor:
-        """(w^H h b)_k as real numbers [..., C, K, G]: in-phase and quadrature part, C = 1 where there is no quadrature."""
-        arriving = plan.arriving
-        arriving = arriving.expand(*arriving.shape[:-2], *plan.norms.shape[-2:]).unsqueeze(-3)
-        if not arriving.is_complex():
-            return arriving.to(dtype)
-        if self.baseband == "real":
-            return arriving.real.to(dtype)
-        return torch.cat([arriving.real.to(dtype), arriving.imag.to(dtype)], dim=-3)
-
-    def _superposed(self, coefficients: Tensor, symbols: Tensor, plan: Plan, air: Air) -> Tensor:
-        """Sum of (w^H h b)_k u_k as the receiver's real numbers [..., S]; in-phase and quadrature mix if h b is not real."""
-        sums = superpose(coefficients, symbols, plan.segments, air)
-        return sums.squeeze(-2) if sums.shape[-2] == 1 else sums[..., 0, :] + _times_j(sums[..., 1, :])
-
-    def _ledger(
-        self, plan: Plan, arrival: Arrival | None, layout: tuple[int, ...], round: int, air: Air, *, overflow: Tensor
-    ) -> Ledger:
-        segments, transceiver = plan.segments, plan.transceiver
-        num_symbols = sum(layout)
-        uses = num_symbols if self.baseband == "real" else -(-num_symbols // 2)
-        void = ~plan.valid
-        if arrival is None:
-            amplitude = transceiver.precoder.detach().abs()  # [..., K, G]
-            spent = plan.energy
-            peak = (amplitude * plan.peaks).amax(-1).square()
-            real_samples = num_symbols
-        else:
-            spent, peak, real_samples = arrival.energy_spent.detach(), arrival.peak_power, 2 * arrival.num_samples
-        spent, peak = spent.masked_fill(void, 0), peak.masked_fill(void, 0)
-        papr = peak * real_samples / (spent + (spent == 0))
-        if not self.in_time_domain:
-            spent = spent * self.prefix_overhead
-        if plan.pilot_energy is not None:
-            spent = spent + plan.pilot_energy.detach().expand(spent.shape).masked_fill(void, 0)
-        sends = (transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
-        outage = 1 - segments.mean_over_symbols(air.max(sends, dim=-2)).squeeze(-1)
+    def _ledger(self, plan: Plan, arrival: Arrival, now: Round, *, overflow: Tensor) -> Ledger:
+        segments, known = plan.message.segments, plan.known
+        spent, peak = (values.masked_fill(~plan.valid, 0) for values in (arrival.energy, arrival.peak_power))
+        papr = peak * arrival.num_real_samples / (spent + (spent == 0))
+        spent = spent * arrival.prefix
+        if known.pilot_energy is not None:
+            spent = spent + known.pilot_energy.detach().expand(spent.shape).masked_fill(~plan.valid, 0)
+        sends = (plan.design.transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
+        outage = 1 - segments.mean_over_symbols(now.air.max(sends, dim=-2)).squeeze(-1)
         return Ledger(
-            round=round,
-            num_symbols=num_symbols,
-            num_channel_uses=uses + plan.pilot_uses,
-            seconds=self._seconds(num_symbols, uses + plan.pilot_uses, plan),
+            round=now.index,
+            num_symbols=segments.num_symbols,
+            num_channel_uses=channel_uses(self.carrier.baseband, segments.num_symbols) + known.pilot_uses,
+            seconds=_together(plan.energies.waiting_s, self.carrier.on_air_s(segments.num_symbols, known.pilot_uses)),
             energy_spent=spent,
-            energy_allowed=plan.budget.expand(spent.shape),
+            energy_allowed=plan.energies.budget.expand(spent.shape),
             peak_power=peak,
             papr=papr,
             active_fraction=segments.mean_over_symbols(sends).expand(spent.shape),
             outage=outage,
-            side_information=2 * len(layout) + plan.shared_numbers,
-            known_gains=spent.shape[-1] * segments.grid.num_cells if plan.knowledge.free else 0,
+            side_information=2 * len(segments.block_sizes) + plan.num_agreed,
+            known_gains=spent.shape[-1] * segments.grid.num_cells * known.transmitters.free,
             nonfinite=plan.nonfinite.expand(spent.shape),
-            feedback_bits=plan.knowledge.feedback_bits,
+            feedback_bits=known.transmitters.feedback_bits,
             unsettled=plan.unsettled.squeeze(-1),
             overflow=overflow,
         )
 
-    def _seconds(self, num_symbols: int, num_channel_uses: int, plan: Plan) -> float | Tensor | None:
-        """Time on the air and time waited for devices."""
-        if self.ofdm is not None:
-            pilots = -(-plan.pilot_uses // self.ofdm.num_subcarriers) * self.ofdm.symbol_s
-            on_air: float | None = self.ofdm.seconds(num_symbols) + pilots
-        else:
-            on_air = None if self.bandwidth_hz is None else num_channel_uses / self.bandwidth_hz
-        if plan.waiting_s is None:
-            return on_air
-        return plan.waiting_s if on_air is None else plan.waiting_s + on_air
+    def _check_together(self) -> None:
+        """Refuse options that cannot be, or that do not go together."""
+        wave = self.ofdm
+        if wave is not None and self.bandwidth_hz is not None:
+            raise ValueError("bandwidth_hz follows from ofdm (subcarriers times their spacing); leave it out")
+        if wave is not None and self.coherence != "round":
+            raise ValueError(
+                "coherence is that of the ofdm grid (symbols_per_slot, subcarriers_per_block), leave it out; "
+                f"got {self.coherence!r}"
+            )
+        if self.num_rx_antennas > 1 and isinstance(self.receiver, SingleAntenna):
+            raise ValueError(
+                f"num_rx_antennas = {self.num_rx_antennas} needs a receiver that combines them: "
+                "Lmmse, ZeroForcing or MaximumRatio"
+            )
+        _ = self.radio, self.carrier, self._energies  # which check their own options
+        if self.baseband == "real" and (wave is not None or isinstance(self.medium, SampleMedium)):
+            raise ValueError('ofdm, impairments, front_end and channel work on complex samples; leave baseband at "complex"')
+        if self.channel is not None and not isinstance(self.fading, NoFading):
+            raise ValueError("channel stands in place of fading; give one of them")
+        if self.channel is not None and self._waveform is not None:
+            raise ValueError("channel stands in place of the taps of an OFDM waveform in the time domain; give one of them")
 
 
-def _times_j(values: Tensor) -> Tensor:
-    """Multiply by j the complex numbers that lie as pairs (I, Q) in [..., S]; a lone last symbol is an I."""
-    padded = torch.nn.functional.pad(values, (0, values.shape[-1] % 2)).unflatten(-1, (-1, 2))
-    turned = torch.stack([-padded[..., 1], padded[..., 0]], dim=-1).flatten(-2)
-    return turned[..., : values.shape[-1]]
+def _together(waiting_s: Tensor | None, on_air_s: float | None) -> float | Tensor | None:
+    """Time waited for devices and time on the air."""
+    return on_air_s if waiting_s is None else waiting_s + (on_air_s or 0.0)
+
+
+@lru_cache(maxsize=64)
+def _segments(layout: tuple[int, ...], carrier: Carrier) -> Segments:
+    """The segments of a layout; kept, since a run meets the same few layouts in every round."""
+    return Segments(layout, carrier.cells(layout))

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from laser_wireless.channels.carrier import Baseband
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 from torch import Tensor
@@ -101,6 +102,11 @@ class Ofdm:
         return 1 + self.prefix_samples / self.num_samples
 
     @property
+    def baseband(self) -> Baseband:
+        """Complex: a resource element carries two real symbols."""
+        return "complex"
+
+    @property
     def symbol_s(self) -> float:
         """Seconds of a symbol with its prefix."""
         return (self.num_samples + self.prefix_samples) / self.sample_rate_hz
@@ -125,6 +131,14 @@ class Ofdm:
             slot_s=self.symbols_per_slot * self.symbol_s,
             block_hz=self.subcarriers_per_block * self.subcarrier_spacing_hz,
         )
+
+    def cells(self, layout: tuple[int, ...]) -> Grid:
+        """The cells of a layout's symbols; blocks do not matter."""
+        return self.grid(sum(layout))
+
+    def on_air_s(self, num_symbols: int, pilot_uses: int) -> float:
+        """Duration of so many real symbols and of pilots in OFDM symbols of their own."""
+        return self.seconds(num_symbols) + -(-pilot_uses // self.num_subcarriers) * self.symbol_s
 
     def to_elements(self, x: Tensor) -> Tensor:
         """Put complex symbols [..., n] on resource elements [..., OFDM symbols, N]; the last slot is filled with zeros."""

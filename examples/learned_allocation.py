@@ -15,14 +15,14 @@ uplink = AnalogUplink(energy_budget=100.0, allocation=lambda norms, sizes, air: 
 optimizer = torch.optim.Adam([weights], lr=0.05)
 for step in range(400):
     plan = uplink.plan(messages, LAYOUT, round=step, streams=Streams(0))
-    noise_energy = (plan.transceiver.scale.squeeze(-2).square() * torch.tensor(LAYOUT)).sum()
+    noise_energy = (plan.design.transceiver.scale.squeeze(-2).square() * torch.tensor(LAYOUT)).sum()
     optimizer.zero_grad()
     noise_energy.log().backward()
     optimizer.step()
 
 rule = AnalogUplink(energy_budget=100.0, allocation=LeastNoiseAllocation())
 best = rule.plan(messages, LAYOUT, round=0, streams=Streams(0))
-optimum = (best.transceiver.scale.squeeze(-2).square() * torch.tensor(LAYOUT)).sum()
+optimum = (best.design.transceiver.scale.squeeze(-2).square() * torch.tensor(LAYOUT)).sum()
 print("learned shares", [round(share, 3) for share in weights.softmax(0).tolist()])
 print(f"noise energy {noise_energy.item():.5f}, optimum {optimum.item():.5f}")
 assert noise_energy < 1.001 * optimum

@@ -114,7 +114,7 @@ def arriving(rule):
     u = torch.ones(len(SNR_DB), 1, NUM_DEVICES, NUM_SYMBOLS)  # of the energy of the budget
     with torch.no_grad():
         plan = uplink_of(rule).plan(u, (NUM_SYMBOLS,), round=0, streams=Streams(0), gains=h)
-    return (plan.gains * plan.transceiver.precoder).abs().squeeze(-1).squeeze(1)
+    return (plan.gains[..., 0, :] * plan.design.transceiver.precoder).abs().squeeze(-1).squeeze(1)
 
 
 def main():

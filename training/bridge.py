@@ -273,7 +273,7 @@ class UplinkBridge:
             "parts": self._parts,
             "memory": self.memory,
             "compressor": to_plain(self._state),
-            "uplink": None if self._uplink_state is None else self._uplink_state.to_plain(),
+            "uplink": self._uplink_state,
             "downlink": None if self._copies is None else self._copies.state_dict(),
         }
         return sealed(state)
@@ -294,12 +294,11 @@ class UplinkBridge:
             parts=self._parts,
         )
         compressor, uplink = to_device(state["compressor"], self._device), to_device(state["uplink"], self._device)
-        kept = None if uplink is None else UplinkState.from_plain(uplink)
         if self._copies is not None:
             self._copies.load_state_dict(state["downlink"], self._device)
         self.round = state["round"]
         self.memory.copy_(state["memory"])
-        self._state, self._uplink_state = type(self._state)(**compressor), kept
+        self._state, self._uplink_state = type(self._state)(**compressor), uplink
         self._faults = self._broken = None
         self._heard.clear()
 

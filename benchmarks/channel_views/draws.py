@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import torch
 from laser_wireless.channels.fading import Fading, FadingProcess, draw_gains
+from laser_wireless.channels.round import Streams
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.streams import Streams
 from torch import Tensor
 
 FadingModel: TypeAlias = Fading | FadingProcess

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from laser_wireless.channels import Allocation
-from laser_wireless.channels.superposition import LocalAir
+from laser_wireless.channels.round import LocalAir
 from torch import Tensor
 
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
+from laser_wireless.channels.carrier import check_bandwidth, seconds
 from laser_wireless.channels.digital.round_start import RoundStart, start_round
+from laser_wireless.channels.energy import Budget, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.norms import is_finite
 from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.round_input import Budget, LinkGain, check_options
+from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.segments import Grid, Segments, segments_of
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir
+from laser_wireless.channels.signals import is_finite
 from torch import Tensor
-
-_LOCAL = LocalAir()
 
 
 class VoteReception(NamedTuple):
@@ -86,16 +86,18 @@ class FskMajorityVote:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(
-            energy_budget=self.energy_budget,
-            noise_variance=self.noise_variance,
-            bandwidth_hz=self.bandwidth_hz,
-            link_gain=self.link_gain,
-        )
+        check_budget(self.energy_budget)
+        check_bandwidth(self.bandwidth_hz)
+        _ = self.radio  # which checks its own options
         if not 0 <= self.abstain_below < math.inf:
             raise ValueError(
                 f"abstain_below must be finite and >= 0 (a share of the root mean square), got {self.abstain_below}"
             )
+
+    @cached_property
+    def radio(self) -> RadioLink:
+        """Fading, large-scale gain and noise."""
+        return RadioLink(fading=self.fading, link_gain=self.link_gain, noise_variance=self.noise_variance)
 
     @torch.no_grad()
     def aggregate(
@@ -105,7 +107,7 @@ class FskMajorityVote:
         *,
         round: int,
         streams: Streams,
-        air: Air = _LOCAL,
+        air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
@@ -130,26 +132,24 @@ class FskMajorityVote:
         size = symbols.shape[-1]
         by_symbol = self.coherence == "symbol"
         grid = Grid(num_slots=size if by_symbol else 1, symbols_per_cell=1 if by_symbol else size)
+        now = Round(round, streams, air)
         start = start_round(
             symbols,
             tuple(layout),
             grid,
-            fading=self.fading,
+            now,
+            radio=self.radio,
             energy_budget=self.energy_budget,
-            round=round,
-            streams=streams,
-            air=air,
             state=state,
             gains=gains,
-            link_gain=self.link_gain,
         )
         votes = self._votes(symbols, start)
-        generator = streams.generator("phases", round, symbols.device)
+        generator = now.generator("phases", symbols.device)
         tones = _tones(votes, start, generator)  # [..., S, 2, 2]
         tones = air.sum(tones.unsqueeze(-4), dim=-4).squeeze(-4)
-        noise_variance = torch.as_tensor(self.noise_variance, dtype=torch.float64, device=symbols.device)
+        noise_variance = self.radio.noise_for(symbols)
         shape = torch.broadcast_shapes(tones.shape, (*noise_variance.shape, 1, 1, 1))
-        generator = streams.generator("noise", round, symbols.device)
+        generator = now.generator("noise", symbols.device)
         n = torch.randn(shape, dtype=tones.dtype, device=tones.device, generator=generator)
         received = tones + n * noise_variance.sqrt().to(tones.dtype)[..., None, None, None]
         energy = received.square().sum(-1)
@@ -184,7 +184,7 @@ class FskMajorityVote:
             round=round,
             num_symbols=size,
             num_channel_uses=uses,
-            seconds=None if self.bandwidth_hz is None else uses / self.bandwidth_hz,
+            seconds=seconds(uses, self.bandwidth_hz),
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,

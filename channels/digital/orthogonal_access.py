@@ -8,24 +8,25 @@ N_k log2(1 + SNR) bits arrive (digital D-DSGD of Amiri, Gunduz, arXiv:1901.00844
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
+from laser_wireless.channels.carrier import check_bandwidth, seconds
 from laser_wireless.channels.digital.link_rate import Capacity, Link
 from laser_wireless.channels.digital.quantisation import Quantised, Quantiser, StochasticQuantiser
 from laser_wireless.channels.digital.round_start import RoundStart, start_round
+from laser_wireless.channels.energy import Budget, check_budget
 from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.norms import is_finite
 from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.reception import UplinkState
-from laser_wireless.channels.round_input import Budget, LinkGain, check_options
+from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.segments import Grid, Segments, segments_of
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air, LocalAir
+from laser_wireless.channels.signals import is_finite
 from torch import Tensor
 
-_LOCAL = LocalAir()
 _MOST_BITS = 64  # per symbol; an infinite SNR carries more than any quantiser uses
 
 
@@ -100,18 +101,23 @@ class DigitalUplink:
     bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
-        check_options(
-            energy_budget=self.energy_budget,
-            noise_variance=self.noise_variance,
-            bandwidth_hz=self.bandwidth_hz,
-            link_gain=self.link_gain,
-        )
-        if self.num_rx_antennas < 1:
-            raise ValueError(f"num_rx_antennas must be an integer >= 1, got {self.num_rx_antennas}")
+        check_budget(self.energy_budget)
+        check_bandwidth(self.bandwidth_hz)
+        _ = self.radio  # which checks its own options
         if self.num_channel_uses is not None and self.num_channel_uses < 1:
             raise ValueError(f"num_channel_uses must be an integer >= 1 or None, got {self.num_channel_uses}")
         if self.fixed_rate is not None and not 0 < self.fixed_rate < float("inf"):
             raise ValueError(f"fixed_rate must be finite and > 0 bits per complex channel use, got {self.fixed_rate}")
+
+    @cached_property
+    def radio(self) -> RadioLink:
+        """Fading, large-scale gain, antennas and noise."""
+        return RadioLink(
+            fading=self.fading,
+            link_gain=self.link_gain,
+            num_rx_antennas=self.num_rx_antennas,
+            noise_variance=self.noise_variance,
+        )
 
     def aggregate(
         self,
@@ -120,7 +126,7 @@ class DigitalUplink:
         *,
         round: int,
         streams: Streams,
-        air: Air = _LOCAL,
+        air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
         gains: Tensor | None = None,
@@ -144,26 +150,23 @@ class DigitalUplink:
         """
         layout = tuple(layout)
         segments = segments_of(layout, Grid(num_slots=1, symbols_per_cell=sum(layout)))
+        now = Round(round, streams, air)
         start = start_round(
             symbols,
             layout,
             segments.grid,
-            fading=self.fading,
+            now,
+            radio=self.radio,
             energy_budget=self.energy_budget,
-            round=round,
-            streams=streams,
-            air=air,
             state=state,
             gains=gains,
-            link_gain=self.link_gain,
-            num_rx_antennas=self.num_rx_antennas,
         )
         own_uses = self._own_uses(symbols, air)
         snr = self._snr(start, own_uses)
         allowed = self._allowed(snr, start, own_uses, sum(layout))
-        generator = streams.generator("quantiser", round, symbols.device)
+        generator = now.generator("quantiser", symbols.device)
         quantised = self.quantiser(symbols.detach(), layout, allowed, generator=generator)
-        generator = streams.generator("errors", round, symbols.device)
+        generator = now.generator("errors", symbols.device)
         packets = self.link.arrivals(snr, allowed, own_uses, generator=generator)
         sent = segments.expand(quantised.sent & start.valid.unsqueeze(-1))
         arrived = sent & _intact(packets, quantised)  # [..., K, S]
@@ -214,7 +217,7 @@ class DigitalUplink:
     def _snr(self, start: RoundStart, own_uses: Tensor) -> Tensor:
         """Energy over noise in a complex channel use: float64 [..., K], infinite without noise."""
         arriving = start.gain_power.squeeze(-1) * start.budget
-        noise = torch.as_tensor(self.noise_variance, dtype=torch.float64, device=arriving.device)
+        noise = self.radio.noise_for(arriving)
         noise = 2 * noise.unsqueeze(-1) * own_uses if noise.ndim else 2 * noise * own_uses
         silent = (arriving == 0) | (own_uses == 0)
         return (arriving / noise.masked_fill(silent, 1)).masked_fill(silent, 0)
@@ -241,7 +244,7 @@ class DigitalUplink:
             round=round,
             num_symbols=num_symbols,
             num_channel_uses=uses,
-            seconds=None if self.bandwidth_hz is None else uses / self.bandwidth_hz,
+            seconds=seconds(uses, self.bandwidth_hz),
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,

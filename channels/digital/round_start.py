@@ -1,4 +1,4 @@
-"""What digital and non-coherent uplinks settle first: received power, budgets, and whether the round is void.
+"""What digital and non-coherent uplinks read first: received power, budgets, and whether the round is invalid.
 
 Both know gains by their power only: |h|^2, summed over the antennas of the receiver, times the large-scale gain.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from laser_wireless.channels.estimation_error import wide
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
-from laser_wireless.channels.reception import NOTHING, UplinkState
-from laser_wireless.channels.round_input import Budget, LinkGain, check_message, device_budgets, given_gains, large_scale
+from laser_wireless.channels.energy import Budget, device_budgets
+from laser_wireless.channels.plan import check_message
+from laser_wireless.channels.radio_link import RadioLink
+from laser_wireless.channels.reception import UplinkState
+from laser_wireless.channels.round import Round
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.streams import Streams
-from laser_wireless.channels.superposition import Air
 from torch import Tensor
 
 
@@ -40,16 +39,12 @@ def start_round(
     symbols: Tensor,
     layout: tuple[int, ...],
     grid: Grid,
+    now: Round,
     *,
-    fading: Fading | FadingProcess,
+    radio: RadioLink,
     energy_budget: Budget,
-    round: int,
-    streams: Streams,
-    air: Air,
     state: UplinkState | None,
     gains: Tensor | None,
-    link_gain: LinkGain | None = None,
-    num_rx_antennas: int = 1,
 ) -> RoundStart:
     """Check the message, draw the gains and read the budgets of a round; arguments as in `AnalogUplink.aggregate`.
 
@@ -58,23 +53,13 @@ def start_round(
         ValueError: shapes that do not fit.
     """
     num_devices = check_message(symbols, layout)
-    after: dict[str, Tensor] = {}
-    if gains is not None:
-        h = given_gains(gains, num_devices, num_rx_antennas, grid)
-    elif isinstance(fading, NoFading):
-        h = torch.ones(1, 1, 1, dtype=torch.float64, device=symbols.device)
-    else:
-        generator = streams.generator("gains", round, symbols.device)
-        before = NOTHING if state is None else state
-        options = {"num_rx_antennas": num_rx_antennas, "state": before.fading}
-        h, after = draw_gains(fading, num_devices, grid, round=round, generator=generator, **options)
-    power = wide(h).abs().square().expand(*h.shape[:-2], num_rx_antennas, h.shape[-1]).sum(-2)
-    large = large_scale(link_gain, num_devices, streams, symbols.device)
-    power = power if large is None else power * large.unsqueeze(-1)
-    budget = device_budgets(energy_budget, round, symbols)
+    memory = (state or {}).get("fading")
+    drawn = radio.draw(num_devices, grid, now, like=symbols, state=memory, given=gains)
+    power = drawn.powers()
+    budget = device_budgets(energy_budget, now.index, symbols)
     total = symbols.detach().abs().amax(-1) + power.detach().sum(-1) + budget  # terms >= 0
     nonfinite = ~((total < torch.inf) & (budget >= 0))
-    valid = air.max(nonfinite.double(), dim=-1) == 0
+    valid = now.air.max(nonfinite.double(), dim=-1) == 0
     finite = power.nan_to_num(0, posinf=0)
     budget = budget.nan_to_num(0, posinf=0).clamp(min=0).expand(nonfinite.shape)
-    return RoundStart(finite, budget, valid, nonfinite, UplinkState(None, after, {}) if after else None)
+    return RoundStart(finite, budget, valid, nonfinite, drawn.state or None)

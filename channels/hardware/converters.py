@@ -13,7 +13,7 @@ import torch
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
 from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.segments import root
+from laser_wireless.channels.signals import root
 from torch import Tensor
 
 

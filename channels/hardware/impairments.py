@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from torch import Tensor
 
 

@@ -14,7 +14,7 @@ import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from laser_wireless.channels.segments import root
+from laser_wireless.channels.signals import root
 from torch import Tensor
 
 

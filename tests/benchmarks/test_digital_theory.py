@@ -9,7 +9,7 @@ from laser_wireless.benchmarks.theory.digital import ergodic_capacity, outage_pr
 from laser_wireless.channels.digital.fsk import FskMajorityVote
 from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
 from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from scipy.integrate import quad
 
 

@@ -59,7 +59,7 @@ def test_energy_of_a_block_can_follow_another_blocks_norm():
     u = torch.tensor([[1.0, 0.0, 10.0]])
     uplink = AnalogUplink(energy_budget=8.0)
     plan = uplink.plan(u, (1, 1, 1), round=0, streams=Streams(0), share_as=(2, 1, 2))
-    spent = (plan.transceiver.precoder * plan.norms).square().flatten()
+    spent = (plan.design.transceiver.precoder * plan.message.norms).square().flatten()
     torch.testing.assert_close(spent, torch.tensor([4.0, 0, 4.0], dtype=torch.float64), rtol=1e-5, atol=0)
 
 

@@ -37,10 +37,10 @@ def uplink_of(receiver, power_control, *, noise_variance=0.7, **options):
 def antenna_by_antenna(uplink, u, plan, noise):
     """w^H y with y formed antenna by antenna; noise: complex [..., N_r, S / 2]."""
     x = uplink.transmit(u, plan)  # [K, S / 2]
-    shape = (NUM_DEVICES, NUM_ANTENNAS, plan.segments.num_segments)
-    h = plan.segments.expand(plan.gains.expand(shape))[..., 0::2]
+    shape = (NUM_DEVICES, NUM_ANTENNAS, plan.message.segments.num_segments)
+    h = plan.message.segments.expand(plan.gains.expand(shape))[..., 0::2]
     y = (h * x.unsqueeze(1)).sum(0) + noise
-    w = plan.segments.expand(plan.combiner.expand(shape[1:]))[..., 0::2]
+    w = plan.message.segments.expand(plan.design.combiner.expand(shape[1:]))[..., 0::2]
     return torch.view_as_real((w.conj() * y).sum(-2)).flatten(-2)
 
 
@@ -66,7 +66,7 @@ def rounds_of_noise(how, uplink, u):
     else:
         clean = antenna_by_antenna(uplink, u, plan, 0)
         noise = uplink.aggregate(u.expand(NUM_ROUNDS, -1, -1), LAYOUT, round=1, streams=Streams(4)).estimate - clean
-    return noise / plan.segments.expand(plan.noise_amplitude) / 0.7**0.5
+    return noise / plan.message.segments.expand(plan.noise_amplitude) / 0.7**0.5
 
 
 @pytest.mark.parametrize("how", ["antennas", "aggregate"])
@@ -88,7 +88,7 @@ def test_reported_noise_variance_is_that_of_the_combiner():
     uplink = uplink_of(Lmmse(), FullPower())
     plan = uplink.plan(u, LAYOUT, round=1, streams=Streams(4))
     reception = uplink.aggregate(u, LAYOUT, round=1, streams=Streams(4))
-    torch.testing.assert_close(reception.noise_variance, 0.7 * plan.combiner.abs().square().sum(0))
+    torch.testing.assert_close(reception.noise_variance, 0.7 * plan.design.combiner.abs().square().sum(0))
 
 
 def test_more_antennas_leave_less_error():

@@ -237,7 +237,7 @@ def test_prefix_of_the_pilots_is_paid_from_their_energy():
     options = {"fading": Rayleigh(), "csi": PilotCsi(energy_fraction=0.5, estimator="ls"), "ofdm": ofdm}
     uplink = AnalogUplink(energy_budget=20.0, noise_variance=0.7, **options)
     plan = uplink.plan(torch.ones(20_000, 2), (2,), round=0, streams=Streams(0))
-    error = plan.knowledge.h.squeeze(-2) - plan.gains
+    error = plan.known.transmitters.h - plan.gains
     assert ofdm.prefix_overhead > 1.4
     assert_squared_error(error, variance=2 * 0.7 * ofdm.prefix_overhead / 10)
 
@@ -249,7 +249,7 @@ def test_phase_error_of_the_csi_turns_what_arrives():
         energy_budget=50.0, noise_variance=0.0, fading=Rayleigh(), csi=NoisyCsi(nmse=0.1), power_control=TruncatedInversion()
     )
     plan = uplink.plan(u, LAYOUT, round=0, streams=Streams(3))
-    known = (plan.arriving * plan.knowledge.h.squeeze(-2) / plan.gains).expand(2, 2)
+    known = (plan.arriving * (plan.known.transmitters.h / plan.gains).squeeze(-2)).expand(2, 2)
     torch.testing.assert_close(known, torch.full_like(known, 0.5))
     pairs = torch.view_as_complex(u.unflatten(-1, (-1, 2)).contiguous())
     expected = torch.view_as_real((plan.arriving[:, :1] * pairs).sum(0)).flatten()

@@ -1,6 +1,7 @@
 """The downlink: what reaches the devices, with which error, at what energy."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from laser_wireless.channels.digital_downlink import DigitalBroadcast
 from laser_wireless.channels.downlink import AnalogBroadcast, NoiselessBroadcast
 from laser_wireless.channels.energy import NormAllocation, UniformAllocation
 from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 NUM_DEVICES = 5
@@ -286,7 +287,7 @@ def test_digital_without_noise_needs_no_energy_unless_the_channel_is_dead(gain):
 
 @every
 def test_fading_process_goes_on(downlink):
-    twin = type(downlink)(**{**vars(downlink), "fading": Counting()})
+    twin = replace(downlink, fading=Counting())
     first = send(twin, round=1)
     second = send(twin, round=2, state=first.state)
     assert (first.state["count"], second.state["count"]) == (1, 2)
@@ -337,7 +338,7 @@ def test_draws_repeat_and_leave_inputs_and_the_global_generator_alone(downlink, 
 @every
 def test_broadcast_reads_nothing_on_the_host(downlink):
     if downlink.fading.__class__.__name__ == "function":
-        downlink = type(downlink)(**{**vars(downlink), "fading": Rayleigh()})
+        downlink = replace(downlink, fading=Rayleigh())
     with FakeTensorMode():
         delivery = send(downlink, torch.ones(SIZE))
         assert delivery.received.shape in ((NUM_DEVICES, SIZE), (1, SIZE))

@@ -31,6 +31,7 @@ from laser_wireless.channels import (
     TappedDelayLine,
     ZeroForcing,
 )
+from laser_wireless.channels.medium import SegmentMedium
 
 NUM_ROUNDS = 2
 KNOWLEDGE = [
@@ -103,9 +104,9 @@ def test_no_stage_lets_a_device_spend_more_than_its_budget(data):
         assert reception.estimate.isfinite().all()
         assert reception.delivered.isfinite().all()
         ledger.check()
-        if not uplink.by_samples:
-            on_air = energies_on_air(uplink, u, plan) * uplink.prefix_overhead
-            pilots = 0 if plan.pilot_energy is None else plan.pilot_energy
+        if isinstance(uplink.medium, SegmentMedium):
+            on_air = energies_on_air(uplink, u, plan) * uplink.carrier.prefix_overhead
+            pilots = 0 if plan.known.pilot_energy is None else plan.known.pilot_energy
             assert (on_air + pilots <= ledger.energy_allowed).all()
             expected = (on_air + pilots).expand(ledger.energy_spent.shape)
             torch.testing.assert_close(ledger.energy_spent, expected, rtol=1e-5, atol=0)
@@ -144,4 +145,4 @@ def test_the_check_notices_energy_that_the_prefix_takes():
     u = torch.ones(1, 8)
     plan = uplink.plan(u, (8,), round=0, streams=Streams(0))
     assert energies_on_air(uplink, u, plan).item() < 0.95
-    assert 0.999 < energies_on_air(uplink, u, plan).item() * uplink.prefix_overhead <= 1
+    assert 0.999 < energies_on_air(uplink, u, plan).item() * uplink.carrier.prefix_overhead <= 1

@@ -12,7 +12,8 @@ import pytest
 import torch
 from helpers.any_uplink import rounds
 from hypothesis import HealthCheck, given, settings
-from laser_wireless.channels import AnalogUplink, FullPower, Lmmse, Rayleigh, Streams, sample_path
+from laser_wireless.channels import AnalogUplink, FullPower, Lmmse, Rayleigh, Streams
+from laser_wireless.channels.sample_path import SampleMedium
 
 AT_ONCE = 64  # rounds of a drawn uplink, side by side
 NUM_ROUNDS = int(os.environ.get("LASER_ENERGY_ROUNDS", "20000"))
@@ -28,19 +29,19 @@ def energy_of(x):
 def send(case, *, round=0, state=None):
     """Energies on the air [R, K], twice: of what `transmit` returns, and of the samples where they pass hardware."""
     uplink, u, sent = case.uplink, case.messages, []
-    propagate = sample_path._propagate
+    propagate = SampleMedium.propagate
 
-    def listen(x, *arguments):
+    def listen(medium, x, *arguments):
         sent.append(x)
-        return propagate(x, *arguments)
+        return propagate(medium, x, *arguments)
 
     options = {"round": round, "streams": Streams(case.seed), "state": state, "gains": case.gains}
-    with mock.patch.object(sample_path, "_propagate", listen):
+    with mock.patch.object(SampleMedium, "propagate", listen):
         reception = uplink.aggregate(u, case.layout, **options)
     plan = uplink.plan(u, case.layout, **options)
-    pilots = 0 if plan.pilot_energy is None else plan.pilot_energy
-    formed = energy_of(uplink.transmit(u, plan)) * uplink.prefix_overhead + pilots
-    prefix = 1.0 if uplink.in_time_domain else uplink.prefix_overhead
+    pilots = 0 if plan.known.pilot_energy is None else plan.known.pilot_energy
+    formed = energy_of(uplink.transmit(u, plan)) * uplink.carrier.prefix_overhead + pilots
+    prefix = uplink.medium.prefix_overhead if sent else uplink.carrier.prefix_overhead
     on_air = energy_of(sent[0]) * prefix + pilots if sent else formed
     return reception, formed, on_air
 
@@ -82,5 +83,5 @@ def test_beams_of_two_blocks_share_a_channel_use_within_the_budget():
     on_air = energy_of(uplink.transmit(u, plan))
     assert on_air.amax().item() == pytest.approx(10.0, rel=1e-9)
     torch.testing.assert_close(plan.energy, on_air, rtol=1e-12, atol=0)
-    apart = (plan.transceiver.precoder.abs() * plan.norms).square().sum(-1)
+    apart = (plan.design.transceiver.precoder.abs() * plan.message.norms).square().sum(-1)
     assert apart.amax() < 0.6 * on_air.amax()  # counted symbol by symbol, most of it would be missing

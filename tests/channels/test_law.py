@@ -103,11 +103,11 @@ def mse_samples(power_control, fading, *, excess=1.0):
         energy_budget=3.0, noise_variance=NOISE_VARIANCE, fading=fading, power_control=power_control, coherence="block"
     )
     plan = uplink.plan(u, LAYOUT, round=3, streams=Streams(0))
-    g, b = plan.transceiver.scale, plan.transceiver.precoder
-    coefficients = plan.segments.expand((g * plan.gains * b - 1 / NUM_DEVICES).expand(plan.norms.shape))
+    g = plan.design.transceiver.scale
+    coefficients = plan.message.segments.expand((plan.arriving - 1 / NUM_DEVICES).expand(plan.message.norms.shape))
     assert not coefficients.is_complex() or coefficients.imag.abs().max() < 1e-12  # phases are inverted
     bias = (coefficients.real * u).sum(0)  # not sum_k |.|^2 ||u_k||^2: the messages may be correlated
-    noise = plan.segments.expand(g.squeeze(-2)).square() * NOISE_VARIANCE  # variance of each symbol
+    noise = plan.message.segments.expand(g.squeeze(-2)).square() * NOISE_VARIANCE  # variance of each symbol
     mean = bias.square().sum() + noise.sum()
     variance = (2 * noise.square() + 4 * bias.square() * noise).sum()
     noisy = AnalogUplink(

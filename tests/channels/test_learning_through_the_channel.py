@@ -59,7 +59,7 @@ def test_learned_power_control_is_in_no_round_expected_to_beat_the_optimum(rule,
             plan = power.uplink_of(power_control).plan(u, (power.NUM_SYMBOLS,), round=0, streams=HELD_OUT, gains=h)
         return mean_square_error(
             plan.arriving,
-            plan.norms,
+            plan.message.norms,
             noise_gain=plan.noise_amplitude.square(),
             noise_variance=10 ** (-power.SNR_DB / 10),
             num_symbols=power.NUM_SYMBOLS,
@@ -87,7 +87,7 @@ def test_learned_power_control_sees_nothing_of_other_devices(rule):
     others_h, others_u = h.clone(), u.clone()
     others_h[:, 1:], others_u[..., 1:, :] = 3 * h[:, 1:], 2 * u[..., 1:, :]
     sent = [
-        power.uplink_of(rule).plan(u, (power.NUM_SYMBOLS,), round=0, streams=HELD_OUT, gains=h).transceiver
+        power.uplink_of(rule).plan(u, (power.NUM_SYMBOLS,), round=0, streams=HELD_OUT, gains=h).design.transceiver
         for h, u in ((h, u), (others_h, others_u))
     ]
     assert torch.equal(sent[0].precoder[..., 0, :], sent[1].precoder[..., 0, :])

@@ -34,7 +34,7 @@ def test_peak_and_papr_are_those_of_the_transmitted_symbols(baseband, coherence)
         energy_budget=2.0, fading=Rayleigh(), coherence=coherence, baseband=baseband, power_control=TruncatedInversion()
     )
     plan = uplink.plan(u, LAYOUT, round=5, streams=Streams(0))
-    precoder = plan.segments.expand(plan.transceiver.precoder.expand(plan.norms.shape))
+    precoder = plan.message.segments.expand(plan.design.transceiver.precoder.expand(plan.message.norms.shape))
     peak = (precoder.abs() * u).square().amax(-1)  # per real symbol
     ledger = uplink.aggregate(u, LAYOUT, round=5, streams=Streams(0)).ledger
     torch.testing.assert_close(ledger.peak_power, peak)

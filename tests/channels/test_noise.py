@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
 from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
-from laser_wireless.channels.noise import receiver_noise
+from laser_wireless.channels.radio_link import receiver_noise
 
 NUM_SYMBOLS = 40_000
 
@@ -41,8 +41,8 @@ def noise_of(uplink, u, round=0, seed=0):
     """What the estimate adds to the mean, at the receiver: divided by its scale."""
     plan = uplink.plan(u, (u.shape[1],), round=round, streams=Streams(seed))
     estimate = uplink.aggregate(u, (u.shape[1],), round=round, streams=Streams(seed)).estimate
-    active = plan.transceiver.active.expand(len(u), 1)
-    return (estimate - (u * active).sum(0) / active.sum(0)) / plan.transceiver.scale.flatten()
+    active = plan.design.transceiver.active.expand(len(u), 1)
+    return (estimate - (u * active).sum(0) / active.sum(0)) / plan.design.transceiver.scale.flatten()
 
 
 def test_noise_does_not_depend_on_what_is_sent_nor_on_the_fading():

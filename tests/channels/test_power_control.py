@@ -29,18 +29,18 @@ def plan_of(power_control, fading, u, **options):
 def test_active_devices_arrive_with_one_amplitude(power_control, fading, coherence, device):
     u = random_message(6, LAYOUT, dtype=torch.float64, device=device)
     plan = plan_of(power_control, fading, u, coherence=coherence)
-    weights = plan.transceiver.scale * plan.gains * plan.transceiver.precoder  # of each device in the estimate
-    active = plan.transceiver.active.expand(plan.norms.shape)
+    weights = plan.arriving  # of each device in the estimate
+    active = plan.design.transceiver.active.expand(plan.message.norms.shape)
     speakers = active.sum(-2, keepdim=True)
     expected = active.double() / speakers.clamp(min=1)
-    torch.testing.assert_close(weights.expand(plan.norms.shape), expected.to(weights.dtype), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(weights.expand(plan.message.norms.shape), expected.to(weights.dtype), rtol=1e-12, atol=1e-12)
 
 
 def test_devices_in_a_fade_stay_silent():
     u = random_message(6, LAYOUT)
     plan = plan_of(TruncatedInversion(threshold=0.7), Rayleigh(), u)
-    sends = plan.transceiver.precoder.abs() > 0
-    assert torch.equal(sends.any(-1), plan.gains.abs().square().squeeze(-1) >= 0.7)
+    sends = plan.design.transceiver.precoder.abs() > 0
+    assert torch.equal(sends.any(-1), plan.gains.abs().square()[..., 0, 0] >= 0.7)
     assert 0 < sends.any(-1).sum() < 6
 
 
@@ -65,15 +65,15 @@ def test_common_amplitude_is_the_largest_that_all_can_afford():
 def test_aligned_inversion_is_truncated_inversion_without_threshold():
     u = random_message(4, LAYOUT)
     for fading in (Rayleigh(), deep_fades):
-        aligned = plan_of(AlignedInversion(), fading, u, coherence="symbol").transceiver
-        truncated = plan_of(TruncatedInversion(threshold=0.0), fading, u, coherence="symbol").transceiver
+        aligned = plan_of(AlignedInversion(), fading, u, coherence="symbol").design.transceiver
+        truncated = plan_of(TruncatedInversion(threshold=0.0), fading, u, coherence="symbol").design.transceiver
         assert all(torch.equal(one, other) for one, other in zip(aligned, truncated, strict=True))
 
 
 def test_without_fading_truncation_changes_nothing():
     u = random_message(4, LAYOUT)
-    aligned = plan_of(AlignedInversion(), NoFading(), u).transceiver
-    truncated = plan_of(TruncatedInversion(threshold=0.1), NoFading(), u).transceiver
+    aligned = plan_of(AlignedInversion(), NoFading(), u).design.transceiver
+    truncated = plan_of(TruncatedInversion(threshold=0.1), NoFading(), u).design.transceiver
     assert all(torch.equal(one, other) for one, other in zip(aligned, truncated, strict=True))
 
 
@@ -156,8 +156,8 @@ def test_time_varying_precoding_is_never_louder_than_truncated_inversion():
 
 def test_time_varying_precoding_without_fading_is_aligned_inversion():
     u = random_message(4, LAYOUT)
-    aligned = plan_of(AlignedInversion(), NoFading(), u).transceiver
-    precoded = plan_of(TimeVaryingPrecoding(threshold=1.0), NoFading(), u).transceiver
+    aligned = plan_of(AlignedInversion(), NoFading(), u).design.transceiver
+    precoded = plan_of(TimeVaryingPrecoding(threshold=1.0), NoFading(), u).design.transceiver
     assert all(torch.equal(one, other) for one, other in zip(aligned, precoded, strict=True))
 
 
@@ -246,7 +246,7 @@ def test_peaks_stay_below_their_limit(rule):
     assert ((limited.precoder.abs() * peaks).square() <= 0.2).all()
     assert ((free.precoder.abs() * peaks).square() > 0.2).any()
     unlimited = settle(PeakLimited(power_control=rule, peak_power=1e9), instance, peaks=peaks)
-    assert all(torch.equal(one, other) for one, other in zip(unlimited, free, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(unlimited[:4], free[:4], strict=True))
 
 
 @pytest.mark.parametrize("rule", [AlignedInversion(), TruncatedInversion(threshold=0.3)], ids=str)

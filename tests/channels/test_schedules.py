@@ -129,7 +129,7 @@ def test_snr_of_a_paper_is_the_snr_received(noise_variance, snr_db):
     x = uplink.transmit(u, plan)
     assert x.abs().square().mean().item() == pytest.approx(10.0, rel=1e-9)
     error = uplink.aggregate(u, (n,), round=0, streams=Streams(1)).estimate - u[0]
-    received = error * plan.transceiver.precoder.item()  # the receiver's noise, as real numbers
+    received = error * plan.design.transceiver.precoder.item()  # the receiver's noise, as real numbers
     noise = torch.view_as_complex(received.view(-1, 2))
     assert_mean(noise.abs().square(), mean=2 * noise_variance, variance=(2 * noise_variance) ** 2)
     assert to_db(10.0 / (2 * noise_variance)) == pytest.approx(snr_db)

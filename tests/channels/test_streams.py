@@ -3,7 +3,7 @@
 import pytest
 import torch
 from laser_wireless.channels import Streams
-from laser_wireless.channels.streams import _mix
+from laser_wireless.channels.round import _mix
 
 
 def draw(streams, stream, round, device="cpu"):

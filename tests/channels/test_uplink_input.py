@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
-from laser_wireless.channels.round_input import large_scale
+from laser_wireless.channels.radio_link import large_scale
 
 U = torch.ones(3, 5)
 

@@ -57,7 +57,7 @@ from laser_wireless.channels import (
     ZeroForcing,
     draw_rounds,
 )
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from torch import Tensor
 
 from helpers.statistical import seeded
@@ -222,7 +222,7 @@ def rounds(draw, num_rounds: int = 64) -> Rounds:
     u = u * there.repeat_interleave(sizes, dim=-1)
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     gains = None
-    if not uplink.in_time_domain and uplink.channel is None and draw(st.booleans()):
+    if not (uplink.ofdm and uplink.ofdm.time_domain) and uplink.channel is None and draw(st.booleans()):
         options = {"num_rounds": num_rounds, "streams": Streams(seed), "device": "cpu"}
         gains = draw_rounds(
             Unnormalised(fading=uplink.fading),

@@ -4,7 +4,7 @@
     python tests/helpers/gold.py compare gold.pt    # on the commit after it
 
 Estimates, ledgers, what was delivered, noise levels and states, over the products of `helpers.uplinks`, the options of
-`helpers.any_uplink`, digital uplinks and downlinks; three rounds each. Both runs must be on one machine with as many threads.
+`helpers.any_uplink`, digital uplinks and downlinks; three rounds each. Run both on one machine.
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ def numbers_of(value: Any) -> Any:
     """Plain dictionaries of tensors and numbers, of any result."""
     if isinstance(value, Tensor | int | float | str | bool | None):
         return value.detach().clone() if isinstance(value, Tensor) else value
+    if isinstance(value, list):
+        return [numbers_of(entry) for entry in value]
     if hasattr(value, "to_plain"):
         return numbers_of(value.to_plain())
     if isinstance(value, dict):
-        return {str(name): numbers_of(entry) for name, entry in value.items()}
+        return {str(name): plain for name, entry in value.items() if (plain := numbers_of(entry)) not in ({}, None)}
     if hasattr(value, "_asdict"):
         return {name: numbers_of(entry) for name, entry in value._asdict().items() if name != "segments"}
     return {f.name: numbers_of(getattr(value, f.name)) for f in fields(value)}
@@ -194,14 +196,14 @@ def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 def main(action: str, path: str) -> int:
     """Write or compare."""
     torch.set_num_threads(1)
-    found = all_numbers()
+    found = numbers_of(all_numbers())
     if action == "write":
         torch.save(found, path)
         print(f"{len(found)} cases written")
         return 0
-    before = torch.load(path, weights_only=False)
+    before = numbers_of(torch.load(path, weights_only=False))
     unequal = list(differences(before, found))
-    print(*unequal[:40], sep="\n")
+    print(*(line[-300:] for line in unequal[:40]), sep="\n")
     print(f"{len(before)} cases, {len(unequal)} differences")
     return 1 if unequal else 0
 

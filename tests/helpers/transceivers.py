@@ -19,8 +19,8 @@ from laser_wireless.channels.power_control import (
     TruncatedInversion,
 )
 from laser_wireless.channels.receivers import coefficients_of
+from laser_wireless.channels.round import LocalAir
 from laser_wireless.channels.segments import Grid, Segments
-from laser_wireless.channels.superposition import LocalAir
 from torch import Tensor
 
 from helpers.statistical import seeded

@@ -115,9 +115,10 @@ def explicit_estimate(uplink: AnalogUplink, symbols: Tensor, plan: Plan, noise: 
     noise: real [..., S] of variance noise_variance, two real symbols to a channel use.
     """
     x = uplink.transmit(symbols, plan)  # [..., K, S / 2]
-    gains = plan.gains.expand(*plan.gains.shape[:-2], *plan.norms.shape[-2:])
-    h = plan.segments.expand(gains)[..., 0::2]
+    h = plan.gains[..., 0, :]  # of the only antenna
+    gains = h.expand(*h.shape[:-2], *plan.message.norms.shape[-2:])
+    h = plan.message.segments.expand(gains)[..., 0::2]
     n = torch.complex(noise[..., 0::2], noise[..., 1::2])
     y = (h * x).sum(-2) + n
     received = torch.view_as_real(y.to(torch.complex128)).flatten(-2)  # I, Q, I, Q, ...
-    return received * plan.segments.expand(plan.transceiver.scale).squeeze(-2)
+    return received * plan.message.segments.expand(plan.design.transceiver.scale).squeeze(-2)

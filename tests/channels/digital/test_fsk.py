@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from laser_wireless.channels.digital.fsk import FskMajorityVote
 from laser_wireless.channels.fading import Rayleigh
 from laser_wireless.channels.propagation.correlated_fading import GaussMarkov
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from laser_wireless.compression import Sign
 from laser_wireless.training import UplinkBridge
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -156,7 +156,7 @@ def test_fading_continues_from_round_to_round():
     u = signs(2, 1, size=10)
     state = uplink.aggregate(u, (10,), **ROUND).state
     after = uplink.aggregate(u, (10,), round=1, streams=Streams(5), state=state).state
-    assert all(torch.equal(after.fading[name], held) for name, held in state.fading.items())
+    assert all(torch.equal(after["fading"][name], held) for name, held in state["fading"].items())
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

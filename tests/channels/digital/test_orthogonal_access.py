@@ -13,7 +13,7 @@ from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
 from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
 from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
 from laser_wireless.channels.propagation.correlated_fading import GaussMarkov
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 LAYOUT = (40, 2, 18)

@@ -12,7 +12,7 @@ from laser_wireless.channels.digital.quantisation import SparseQuantiser, Stocha
 from laser_wireless.channels.digital.sionna_link import LdpcLink
 from laser_wireless.channels.fading import Rayleigh
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna, sionna_draws_from
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from laser_wireless.compression import Uncompressed
 from laser_wireless.training import UplinkBridge
 from scipy.stats import binom, fisher_exact

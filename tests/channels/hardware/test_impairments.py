@@ -13,7 +13,7 @@ from laser_wireless.channels.hardware.interference import BarrageJammer, OtherCe
 from laser_wireless.channels.hardware.oscillator import CarrierFrequencyOffset, PhaseError, PhaseNoise
 from laser_wireless.channels.hardware.spread import NormalSpread, UniformSpread
 from laser_wireless.channels.hardware.timing import TimingOffset
-from laser_wireless.channels.streams import Streams
+from laser_wireless.channels.round import Streams
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 TRANSMITTER = [

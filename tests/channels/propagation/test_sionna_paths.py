@@ -15,8 +15,8 @@ from laser_wireless.channels.propagation.paths import draw_paths, mean_powers, r
 from laser_wireless.channels.propagation.sionna_conventions import draw_at, silence_padding
 from laser_wireless.channels.propagation.sionna_paths import SionnaCdl, SionnaPaths, SionnaRayleigh, SionnaTdl
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna
+from laser_wireless.channels.round import Streams
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.streams import Streams
 from laser_wireless.channels.uplink import AnalogUplink
 from laser_wireless.channels.waveform import Ofdm
 

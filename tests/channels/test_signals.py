@@ -1,10 +1,52 @@
-"""Superposition: what the air adds up, against a plain sum over devices and symbols."""
+"""Norms, scaling and superposition: quick forms against plain ones, and against sums over devices and symbols."""
 
 import pytest
 import torch
 from helpers.statistical import seeded
 from laser_wireless.channels import Grid, LocalAir, Segments
-from laser_wireless.channels.superposition import can_superpose_onto, superpose, superpose_onto_
+from laser_wireless.channels.signals import (
+    _fits_in_pieces,
+    measure,
+    measure_plainly,
+    scale,
+    scale_,
+    scale_plainly,
+    superpose,
+    superposed,
+    superposed_plainly,
+)
+
+GEOMETRIES = {
+    "one": ((1000,), 1),
+    "few": ((600, 1, 399), 7),
+    "runs": ((600, 400), 900),
+    "ragged": (tuple([1, 2] * 400), 300),
+    "a symbol each": ((1000,), 1000),
+    "long, one": ((150_000,), 1),
+    "long, few": ((100_001, 49_999), 7),
+    "long, runs": ((100_001, 49_999), 9_000),
+}
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_quick_forms_equal_the_plain_ones(name, grad, device):
+    layout, num_cells = GEOMETRIES[name]
+    num_symbols = sum(layout)
+    segments = Segments(layout, Grid(num_slots=num_cells, symbols_per_cell=-(-num_symbols // num_cells)))
+    u = torch.randn(2, num_symbols, dtype=torch.float64, generator=seeded(0)).to(device).requires_grad_(grad)
+    values = torch.randn(2, segments.num_segments, dtype=torch.float64, generator=seeded(1)).to(device)
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    for found, expected in zip(measure(u, segments), measure_plainly(u, segments), strict=True):
+        torch.testing.assert_close(found, expected, **close)
+    expected = scale_plainly(u, values, segments)
+    torch.testing.assert_close(scale(u, values, segments), expected, rtol=0, atol=0)
+    torch.testing.assert_close(scale_(u.detach().clone(), values, segments), expected.detach(), rtol=0, atol=0)
+    c = values.unsqueeze(0)
+    expected = superposed_plainly(c, u, segments)
+    torch.testing.assert_close(superposed(c, u, segments, LocalAir()), expected, **close)
+    onto = superpose(c, u, segments, LocalAir(), onto=torch.zeros(num_symbols, dtype=torch.float64, device=device))
+    torch.testing.assert_close(onto, expected[0], **close)
 
 
 @pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
@@ -16,7 +58,7 @@ def test_each_symbol_is_the_weighted_sum_of_the_devices(grad, num_cells, num_sum
     u = torch.randn(*leading, 3, 1000, dtype=torch.float64, generator=seeded(0)).to(device).requires_grad_(grad)
     shape = (*leading, num_sums, 3, segments.num_segments)
     coefficients = torch.randn(shape, dtype=torch.float64, generator=seeded(1)).to(device)
-    found = superpose(coefficients, u, segments, LocalAir())
+    found = superposed(coefficients, u, segments, LocalAir())
     expected = torch.einsum("...cks,...ks->...cs", segments.expand(coefficients), u)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -26,9 +68,9 @@ def test_coefficients_with_more_axes_than_the_symbols_make_a_batch(num_cells):
     segments = Segments((1000,), Grid(num_slots=num_cells, symbols_per_cell=-(-1000 // num_cells)))
     u = torch.randn(3, 1000, dtype=torch.float64, generator=seeded(0))
     coefficients = torch.randn(5, 1, 3, segments.num_segments, dtype=torch.float64, generator=seeded(1))
-    batch = superpose(coefficients, u, segments, LocalAir())
+    batch = superposed(coefficients, u, segments, LocalAir())
     for one, alone in zip(coefficients, batch, strict=True):
-        torch.testing.assert_close(superpose(one, u, segments, LocalAir()), alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(superposed(one, u, segments, LocalAir()), alone, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_sums", [1, 2])
@@ -46,8 +88,8 @@ def test_long_message_added_in_place_is_the_same_sum(first_block, num_cells, num
     if num_sums == 2:
         pairs = torch.nn.functional.pad(sums[1], (0, num_symbols % 2)).view(-1, 2)
         expected += torch.stack([-pairs[:, 1], pairs[:, 0]], dim=1).flatten()[:num_symbols]
-    assert can_superpose_onto(c, u, segments, LocalAir())
-    torch.testing.assert_close(superpose_onto_(y.clone(), c, u, segments), expected, rtol=1e-12, atol=1e-12)
+    assert _fits_in_pieces(c, u, segments, LocalAir())
+    torch.testing.assert_close(superpose(c, u, segments, LocalAir(), onto=y.clone()), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_long_message_of_many_blocks_on_a_grid_is_added_in_place_too():
@@ -58,9 +100,9 @@ def test_long_message_of_many_blocks_on_a_grid_is_added_in_place_too():
     segments = Segments(layout, Grid(num_slots=-(-num_symbols // 336), symbols_per_cell=336))
     u = torch.randn(2, num_symbols, generator=seeded(1))
     c = torch.randn(1, 2, segments.num_segments, generator=seeded(2))
-    assert can_superpose_onto(c, u, segments, LocalAir())
+    assert _fits_in_pieces(c, u, segments, LocalAir())
     assert len({(run.length, run.number) for run in segments.runs}) > 100
-    found = superpose_onto_(torch.zeros(num_symbols), c, u, segments)
+    found = superpose(c, u, segments, LocalAir(), onto=torch.zeros(num_symbols))
     torch.testing.assert_close(found, (segments.expand(c[0]) * u).sum(0))
 
 
@@ -68,11 +110,11 @@ def test_sums_are_added_in_place_only_where_that_is_possible():
     segments = Segments((60_000,), Grid(num_slots=1, symbols_per_cell=60_000))
     u, c = torch.randn(3, 60_000), torch.randn(1, 3, 1)
 
-    assert can_superpose_onto(c, u, segments, LocalAir())
-    assert not can_superpose_onto(c, u, segments, object())
-    assert not can_superpose_onto(c, u[:, :100], Segments((100,), segments.grid), LocalAir())
-    assert not can_superpose_onto(c.requires_grad_(), u, segments, LocalAir())
-    assert not can_superpose_onto(c.detach(), u.expand(2, -1, -1), segments, LocalAir())
+    assert _fits_in_pieces(c, u, segments, LocalAir())
+    assert not _fits_in_pieces(c, u, segments, object())
+    assert not _fits_in_pieces(c, u[:, :100], Segments((100,), segments.grid), LocalAir())
+    assert not _fits_in_pieces(c.requires_grad_(), u, segments, LocalAir())
+    assert not _fits_in_pieces(c.detach(), u.expand(2, -1, -1), segments, LocalAir())
 
 
 def test_local_air_reduces_and_keeps_the_axis():

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from laser_wireless.benchmarks.channel_study import AVERAGED, CONDITIONAL, SIMULATED
 from laser_wireless.benchmarks.channel_views.labels import unit_of
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram
@@ -26,8 +29,6 @@ from laser_wireless.benchmarks.picture import (
     ticks_at,
 )
 from laser_wireless.benchmarks.records import Row
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 _DASHES = {AVERAGED: "--", CONDITIONAL: ":"}
 _BELOW = 10.0  # how far the axis of probabilities goes on below the least that is seen or bounded
@@ -112,8 +113,8 @@ def _draw_silence(axes: Axes, rows: Sequence[Row], labels: Sequence[str]) -> Non
             mine = [row for row in rows if row["case"] == label]
             there, never = ([row for row in mine if (row[column] > 0) == whether] for whether in (True, False))
             look = {"ls": "", "mfc": fill} | style_of(number)
-            columns = ([row[name] for row in there] for name in (column, f"{column}_low", f"{column}_high"))
-            seen.append(Series([row["snr_db"] for row in there], *columns, look=look))
+            mean, low, high = ([row[name] for row in there] for name in (column, f"{column}_low", f"{column}_high"))
+            seen.append(Series([row["snr_db"] for row in there], mean, low, high, look=look))
             bounds.append((number, fill, [(row["snr_db"], row[f"{column}_high"]) for row in never]))
             axes.plot(
                 [row["snr_db"] for row in mine],

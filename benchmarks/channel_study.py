@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import envelope
@@ -18,23 +20,27 @@ from laser_wireless.benchmarks.intervals import fraction_interval
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.theory.inversion import inversion_threshold, survival
 from laser_wireless.benchmarks.theory.receivers import receiver_mse
-from laser_wireless.channels.csi import Csi, PerfectCsi
-from laser_wireless.channels.energy import energy_from_snr, from_db
-from laser_wireless.channels.estimation_error import mean_square_error
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
-from laser_wireless.channels.full_power import FullPower, OpenLoop
+from laser_wireless.channels.csi.contract import Csi
+from laser_wireless.channels.csi.models import PerfectCsi
+from laser_wireless.channels.energy.units import energy_from_snr, from_db
+from laser_wireless.channels.fading.contract import FadingModel, FadingProcess
+from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.laws_of_a_run import check_laws
-from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.power_control import AlignedInversion, PowerControl, TimeVaryingPrecoding
-from laser_wireless.channels.receivers import Receiver, SingleAntenna
-from laser_wireless.channels.reception import UplinkState
+from laser_wireless.channels.power_control.contract import PowerControl
+from laser_wireless.channels.power_control.estimation_error import mean_square_error
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TimeVaryingPrecoding
+from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
+from laser_wireless.channels.radio_link import LinkGain
+from laser_wireless.channels.receivers.contract import Receiver
+from laser_wireless.channels.receivers.single_antenna import SingleAntenna
 from laser_wireless.channels.round import Streams
-from laser_wireless.channels.sample_path import SampleMedium
-from laser_wireless.channels.uplink import AnalogUplink, LinkGain
+from laser_wireless.channels.uplinks.analog import AnalogUplink
+from laser_wireless.channels.uplinks.reception import UplinkState
+from laser_wireless.channels.uplinks.sample_path import SampleMedium
 from laser_wireless.channels.waveform import Ofdm
-from torch import Tensor
 
 VIEWS = ("error", "gains", "correlation", "spectrogram", "all")
 AVERAGED, CONDITIONAL, SIMULATED = "mean over fading", "given the gains", "none: as simulated"
@@ -74,7 +80,7 @@ class ChannelStudy:
     """
 
     view: str = "error"
-    fading: Fading | FadingProcess | list[Fading | FadingProcess] = field(default_factory=NoFading)
+    fading: FadingModel | list[FadingModel] = field(default_factory=NoFading)
     power_control: PowerControl | list[PowerControl] = field(default_factory=AlignedInversion)
     receiver: Receiver | list[Receiver] = field(default_factory=SingleAntenna)
     num_rx_antennas: int | list[int] = 1

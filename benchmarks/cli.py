@@ -83,7 +83,7 @@ def _output_of(words: list[str]) -> Path:
 def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {name: component(word, name) for name, word in _RUN_DEFAULTS.items()}
-    own = {"output": None, "device": "auto"}
+    own: dict[str, Any] = {"output": None, "device": "auto"}
     if read_options(words, spec, own, TrainingRun):
         return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from docstring_parser import parse
+
 from laser_wireless.benchmarks.assembly import Spec, resolve
 from laser_wireless.benchmarks.bound_function import settable
 from laser_wireless.benchmarks.fitting import hints_of

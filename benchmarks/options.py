@@ -15,7 +15,7 @@ from typing import Any, Literal
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml, override, resolve
 from laser_wireless.benchmarks.fitting import Misfit, fit, hints_of
 from laser_wireless.benchmarks.strict_yaml import NotYaml, parse_yaml
-from laser_wireless.benchmarks.training_run import Place
+from laser_wireless.benchmarks.training_run import Device
 from laser_wireless.benchmarks.value_words import is_list, members_of, shown
 
 
@@ -33,7 +33,7 @@ class CommandOptions:
 
     config: str = ""
     output: str | None = None
-    device: Place = "auto"
+    device: Device = "auto"
     jobs: int = 0
     scale: Literal["full", "small"] = "full"
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from laser_wireless.benchmarks.intervals import reach_of
 from laser_wireless.benchmarks.picture import (
     GREY,
@@ -23,10 +26,8 @@ from laser_wireless.benchmarks.picture import (
     ticks_at,
 )
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweeps.candidates import grid_of
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Z_SGD, Sweep
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
+from laser_wireless.benchmarks.sweeps.sweep import Z_SGD, Sweep
 
 _MANY = 4  # schemes; more of them have their legend beside the picture
 _LEGEND = "small"
@@ -212,8 +213,8 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
         place = number - (len(sweep.schemes) - 1) / 2
         aside = place / (len(sweep.schemes) + 1)
         x = [targets.index(row["target"]) + aside if many else row["target"] + step * place for row in mine]
-        columns = ([row[name] for row in mine] for name in ("saving_db", "low", "high"))
-        series.append(Series(x, *columns, look={"ls": "" if many else "-"} | style_of(number)))
+        saving, low, high = ([row[name] for row in mine] for name in ("saving_db", "low", "high"))
+        series.append(Series(x, saving, low, high, look={"ls": "" if many else "-"} | style_of(number)))
     draw_series(axes, [one for one in series if one.x])
     axes.set_xlabel(f"target test {sweep.metric}")
     title, lost = over_seeds(len(sweep.seeds), ", paired"), len(others) - len(shown)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from laser_wireless.training.checkpoint import DamagedFile, whole_file
 
 Row = dict[str, Any]

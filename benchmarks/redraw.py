@@ -101,9 +101,10 @@ def _name(folder: Path) -> str:
 
 
 def _power(content: Spec, folder: Path, name: str) -> list[str]:
+    from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import draw
-    from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, read_sweep
+    from laser_wireless.benchmarks.sweeps.sweep import read_sweep
 
     _check(folder, "savings.csv")
     published, figure = content.pop("published", None), content.pop("figure", None)

@@ -21,13 +21,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec
 from laser_wireless.benchmarks.fingerprint import CONFIGURATION, Fingerprint, changes, completed, plain_form
 from laser_wireless.benchmarks.records import Row, read_sealed_json, write_sealed_json, write_text
 from laser_wireless.benchmarks.strict_yaml import NotYaml, dump_yaml, parse_yaml
 from laser_wireless.training import load_checkpoint, save_checkpoint
 from laser_wireless.training.checkpoint import DamagedFile, remove_leftovers, sync_folder
-from tqdm import tqdm
 
 RESULT = "result.json"
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")  # newest first

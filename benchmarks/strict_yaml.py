@@ -37,7 +37,7 @@ class NotYaml(ValueError):
     """A text that is no YAML, or not strictly; the message says where and why, in one line."""
 
 
-class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):  # type: ignore[misc]
+class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
@@ -46,7 +46,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):  # type: ignore[
         BaseResolver.__init__(self)
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+class _Dumper(yaml.SafeDumper):
     """Quotes what this module or a reader of YAML 1.1 would take for something other than text; no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:

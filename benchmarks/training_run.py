@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+
 from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
@@ -29,17 +31,16 @@ from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Stream
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 from laser_wireless.training import UplinkBridge, averaged_model
-from torch import Tensor, nn
 
 RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
 
 _ROUNDS, _EVALUATIONS = "rounds.csv", "evaluations.csv"
 _TOTALS = ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses", "outage")
 
-Place = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
-def torch_device(name: Place) -> torch.device:
+def torch_device(name: Device) -> torch.device:
     """The torch device of a name: "auto" is a GPU if there is one.
 
     Raises:

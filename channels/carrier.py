@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol
 
 import torch
-from laser_wireless.channels.segments import Grid
 from torch import Tensor
+
+from laser_wireless.channels.segments import Grid
 
 Coherence = Literal["round", "block", "symbol"] | int
 Baseband = Literal["complex", "real"]
@@ -19,8 +21,8 @@ SYMBOLS_PER_USE = {"complex": 2, "real": 1}
 """Real symbols that a channel use carries."""
 
 
-class Carrier(Protocol):
-    """Owns the grid of a message, its seconds and its prefix."""
+class Carrier(Hashable, Protocol):
+    """Owns the grid of a message, its seconds and its prefix; a value, equal to another with the same settings."""
 
     @property
     def baseband(self) -> Baseband:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from laser_wireless.channels.fading import check_normalised
+
+from laser_wireless.channels.fading.mean_power import check_normalised
 from laser_wireless.channels.radio_link import RadioLink
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.uplink import AnalogUplink
+from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 _NUM_SYMBOLS = 64  # of the message for which gains are asked
 

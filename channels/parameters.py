@@ -20,8 +20,9 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from laser_wireless.channels.contracts import check_component, described, fits, instance_of, is_plain, is_protocol, shown
 from torch import Tensor
+
+from laser_wireless.channels.contracts import check_component, described, fits, instance_of, is_plain, is_protocol, shown
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.parameters import checked
 from torch import Tensor
+
+from laser_wireless.channels.parameters import checked
 
 
 class Attendance(NamedTuple):

@@ -13,14 +13,17 @@ from functools import cached_property, partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading, draw_gains
-from laser_wireless.channels.propagation.multipath import Multipath, as_fading
+from torch import Tensor
+
+from laser_wireless.channels.fading.contract import FadingModel
+from laser_wireless.channels.fading.draws import as_fading, draw_gains
+from laser_wireless.channels.fading.laws import NoFading
+from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.paths import draw_paths, frequency_response
 from laser_wireless.channels.round import Round
 from laser_wireless.channels.segments import Grid, Segments
 from laser_wireless.channels.signals import broadcast, root, wide
 from laser_wireless.channels.waveform import Ofdm
-from torch import Tensor
 
 
 class LargeScale(Protocol):
@@ -83,7 +86,7 @@ class RadioLink:
         stream: of the random draws.
     """
 
-    fading: Fading | FadingProcess = field(default_factory=NoFading)
+    fading: FadingModel = field(default_factory=NoFading)
     link_gain: LinkGain | None = None
     num_rx_antennas: int = 1
     noise_variance: float | Tensor = 1.0

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.round import Air
 from laser_wireless.channels.signals import root
-from torch import Tensor
 
 _LEAST_SHARE = 1e-30
 

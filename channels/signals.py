@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.round import Air, LocalAir
 from laser_wireless.channels.segments import CHUNK, Run, Segments
-from torch import Tensor
 
 _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
 _LARGE = 1 << 17  # symbols of a message that should not be copied once more

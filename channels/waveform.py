@@ -12,10 +12,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.carrier import Baseband
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
-from torch import Tensor
 
 _LONGEST_FILTER = 16  # samples of the fractional delay filter to either side
 _SHORTEST_PREFIX = 24  # samples, so that the filter is accurate

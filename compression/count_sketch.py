@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, portion, shared_generator
-from torch import Tensor
 
 _CHUNK = 1 << 24  # entries of a row that are hashed at a time, for the memory's sake
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from laser_wireless.compression.message import Compressor
 from torch import Tensor
+
+from laser_wireless.compression.message import Compressor
 
 
 def settle_(

@@ -12,11 +12,12 @@ from math import isfinite
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.amp import amp, oamp
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, shared_generator
-from torch import Tensor
 
 _FEWEST = 8  # symbols of a segment; below, a mean is as good as a symbol and is not removed
 _DENSE = 1 << 26  # numbers of the sparse vectors [devices, d] that are projected at a time

@@ -14,11 +14,12 @@ from math import prod
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import shared_generator
-from torch import Tensor
 
 _SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
 

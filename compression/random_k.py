@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import check_fraction, draw_subset, portion, shared_generator
-from torch import Tensor
 
 
 class RandomKState(NamedTuple):

@@ -12,9 +12,10 @@ from math import prod
 from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.parameters import checked
-from torch import Tensor
 
 
 class SignState(NamedTuple):

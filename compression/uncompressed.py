@@ -11,9 +11,10 @@ from math import prod
 from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.parameters import checked
-from torch import Tensor
 
 
 class UncompressedState(NamedTuple):

@@ -5,6 +5,7 @@ Blocks of equal norm but unequal length: the least total noise asks for shares p
 """
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, LeastNoiseAllocation, Streams
 
 LAYOUT = (4, 64, 1024)

@@ -8,6 +8,7 @@ The learned combiner is not told the NMSE; it finds both factors from the errors
 import math
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, FullPower, Lmmse, MaximumRatio, NoCsi, NoisyCsi, Streams
 
 NUM_DEVICES, NUM_ANTENNAS, NUM_SYMBOLS, SNR_DB = 8, 8, 16, 15.0

@@ -8,6 +8,7 @@ Rayleigh fading, messages of unequal size. MSE is relative to the energy of the 
 import math
 
 import torch
+
 from laser_wireless.channels import (
     AnalogUplink,
     FullPower,
@@ -17,7 +18,7 @@ from laser_wireless.channels import (
     Transceiver,
     TruncatedInversion,
 )
-from laser_wireless.channels.estimation_error import delivered_share, least_error_scale
+from laser_wireless.channels.power_control.estimation_error import delivered_share, least_error_scale
 
 NUM_DEVICES, NUM_SYMBOLS = 10, 16
 SNR_DB = torch.tensor([[0.0], [5.0], [10.0], [15.0]], dtype=torch.float64)  # a leading axis, before that of the rounds

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from laser_wireless.channels import AnalogUplink, Streams, TruncatedInversion
 from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
 from laser_wireless.channels.propagation.traces import Trace

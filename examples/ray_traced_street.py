@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, Multipath, Ofdm, RayTraced, Scene, Streams, TruncatedInversion
 
 NUM_DEVICES, NUM_ANTENNAS = 8, 1

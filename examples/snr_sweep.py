@@ -1,6 +1,7 @@
 """Monte-Carlo over SNRs in one call: leading axes of the message broadcast through the whole uplink."""
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, Streams, energy_from_snr, from_db
 
 NUM_DEVICES, NUM_SYMBOLS, NUM_ROUNDS = 8, 256, 200

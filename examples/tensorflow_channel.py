@@ -5,6 +5,7 @@ tf.GradientTape, so that a cubic predistorter x + c |x|^2 x learns to undo most 
 """
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, Streams, TruncatedInversion
 from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowChannel, TensorFlowFading
 

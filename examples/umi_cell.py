@@ -5,6 +5,7 @@ which removes path loss and shadowing (normalise="device"), is compared with a c
 """
 
 import torch
+
 from laser_wireless.channels import AnalogUplink, FullPower, Lmmse, Multipath, Ofdm, SionnaCell, Streams
 
 NUM_DEVICES, NUM_ROUNDS = 16, 5

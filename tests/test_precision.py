@@ -3,8 +3,9 @@
 import ast
 from pathlib import Path
 
-import laser_wireless.channels
 import pytest
+
+import laser_wireless.channels
 
 ROOT = Path(laser_wireless.channels.__file__).parent.parent
 MAKERS = ("tensor", "as_tensor", "asarray", "full", "scalar_tensor", "linspace", "logspace")

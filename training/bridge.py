@@ -20,8 +20,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
-from laser_wireless.channels.downlink import Downlink, DownlinkLedger, NoiselessBroadcast
+from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, NoiselessBroadcast
 from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.ledger import Faults
 from laser_wireless.channels.parameters import check_value
@@ -32,7 +34,6 @@ from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
 from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
-from torch import Tensor, nn
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
 

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from laser_wireless.channels.downlink import Downlink, DownlinkLedger, raise_if_void
+from torch import Tensor, nn
+
+from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, raise_if_void
 from laser_wireless.channels.round import Streams
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.checkpoint import to_device
-from torch import Tensor, nn
 
 
 class DeviceModels:

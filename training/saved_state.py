@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from torch import Tensor
+
 from laser_wireless.training.checkpoint import form_of, to_plain
 from laser_wireless.training.seal import check_seal, seal
-from torch import Tensor
 
 
 def sealed(state: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
 from laser_wireless.benchmarks.calculations.weightless import weightless
 from laser_wireless.benchmarks.records import Row, read_csv
 from laser_wireless.benchmarks.speed.shapes import Shapes

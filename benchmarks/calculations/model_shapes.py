@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 
 import torch
+from torch import nn
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, resolve
 from laser_wireless.benchmarks.speed.shapes import Shapes, gpt2, mlp, resnet18
-from torch import nn
 
 MODELS: dict[str, Shapes] = {
     "gpt2": gpt2(),

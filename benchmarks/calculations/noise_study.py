@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.calculations.message_parts import Part, part_of
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes

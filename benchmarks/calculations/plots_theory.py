@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from laser_wireless.benchmarks.picture import (
     GREY,
     can_be_logarithmic,
@@ -16,8 +19,6 @@ from laser_wireless.benchmarks.picture import (
     style_of,
 )
 from laser_wireless.benchmarks.records import Row
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 _FLOOR = 1e-6
 """Of the vertical axis: the error of a vote falls faster than exponentially."""

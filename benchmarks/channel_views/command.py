@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from laser_wireless.benchmarks.assembly import Spec, assemble
 from laser_wireless.benchmarks.channel_study import ChannelStudy, cases, several, study
 from laser_wireless.benchmarks.channel_views.correlation import study_correlation
@@ -18,8 +19,8 @@ from laser_wireless.benchmarks.channel_views.gains import study_gains
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram, study_spectrogram
 from laser_wireless.benchmarks.records import Row, aligned, read_csv, write_csv
-from laser_wireless.channels.csi import PerfectCsi
-from laser_wireless.channels.receivers import SingleAntenna
+from laser_wireless.channels.csi.models import PerfectCsi
+from laser_wireless.channels.receivers.single_antenna import SingleAntenna
 
 Progress = Callable[[list[Any]], Iterable[Any]]
 

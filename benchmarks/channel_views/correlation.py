@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from laser_wireless.benchmarks.channel_study import ChannelStudy, several
-from laser_wireless.benchmarks.channel_views.draws import FadingModel, draw_runs
+from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import (
     delay_profile,
@@ -24,9 +26,9 @@ from laser_wireless.benchmarks.channel_views.laws import (
     time_correlation,
 )
 from laser_wireless.benchmarks.records import Row
+from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.uplink import AnalogUplink
-from torch import Tensor
+from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 _LEVEL = 0.5  # of |R|, at which coherence ends
 

@@ -6,12 +6,14 @@ import hashlib
 from typing import TypeAlias
 
 import torch
-from laser_wireless.channels.fading import Fading, FadingProcess, draw_gains
-from laser_wireless.channels.round import Streams
-from laser_wireless.channels.segments import Grid
 from torch import Tensor
 
-FadingModel: TypeAlias = Fading | FadingProcess
+from laser_wireless.channels.fading.contract import FadingModel, FadingProcess
+from laser_wireless.channels.fading.draws import draw_gains
+from laser_wireless.channels.round import Streams
+from laser_wireless.channels.segments import Grid
+
+FadingModel: TypeAlias = FadingModel
 
 
 def draw_runs(

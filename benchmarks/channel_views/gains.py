@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from laser_wireless.benchmarks.channel_study import ChannelStudy, several
-from laser_wireless.benchmarks.channel_views.draws import FadingModel, draw_runs
+from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import Envelope, envelope
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.channels.energy import from_db
-from laser_wireless.channels.fading import FadingProcess
-from laser_wireless.channels.uplink import AnalogUplink
-from torch import Tensor
+from laser_wireless.channels.energy.units import from_db
+from laser_wireless.channels.fading.contract import FadingModel, FadingProcess
+from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 _RUN = 50  # rounds of a run of fading that continues
 _MOST = 1 << 23  # gains that are drawn

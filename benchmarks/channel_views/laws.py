@@ -11,21 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from laser_wireless.benchmarks.channel_views.draws import FadingModel
-from laser_wireless.benchmarks.theory.own_law import density_of, mean_power_squared, own_survival
-from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
-from laser_wireless.channels.propagation.delay_profiles import DelayProfile, from_table
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
-from laser_wireless.channels.propagation.multipath import Multipath, as_fading
-from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
-from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine, doppler_of_speed
-from laser_wireless.channels.segments import Grid
 from numpy.typing import NDArray
 from scipy.special import gamma, j0
 from scipy.stats import gamma as gamma_law
 from scipy.stats import ncx2
+
+from laser_wireless.benchmarks.theory.own_law import density_of, mean_power_squared, own_survival
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull, as_alpha_mu
+from laser_wireless.channels.fading.contract import FadingModel
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
+from laser_wireless.channels.fading.correlated_law import CorrelatedLaw
+from laser_wireless.channels.fading.draws import as_fading
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh, Rician
+from laser_wireless.channels.propagation.delay_profiles import DelayProfile, from_table
+from laser_wireless.channels.propagation.multipath import Multipath
+from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
+from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine, doppler_of_speed
+from laser_wireless.channels.segments import Grid
 
 Array = NDArray[np.float64]
 _LINE_OF_SIGHT_DOPPLER = 0.7  # of a tapped delay line, over its largest Doppler shift
@@ -90,9 +92,9 @@ def time_correlation(fading: FadingModel, grid: Grid, rounds: Array, slots: Arra
         return np.ones(len(rounds), dtype=complex)
     if isinstance(fading, Rician):  # the line of sight keeps its phase within the round
         line = fading.k_factor / (fading.k_factor + 1)
-        return np.where(same_round, np.where(slots == 0, 1, line), 0).astype(complex)
+        return np.where(same_round, np.where(slots == 0, 1, line), 0).astype(np.complex128)
     if isinstance(fading, Rayleigh | AlphaMu | Nakagami | Weibull):
-        return (same_round & (slots == 0)).astype(complex)
+        return (same_round & (slots == 0)).astype(np.complex128)
     if isinstance(fading, Jakes):
         elapsed = rounds * fading.round_interval_s + slots * (grid.slot_s or 0.0)
         return _mean_over_devices(fading.doppler_hz, lambda doppler: j0(2 * math.pi * doppler * elapsed))
@@ -116,7 +118,7 @@ def frequency_correlation(fading: FadingModel, lags: Array, block_hz: float) -> 
     if k_factor is None and not isinstance(fading, AlphaMu | Nakagami | Weibull):
         return None
     line = 0.0 if k_factor is None else k_factor / (k_factor + 1)  # scattered parts are drawn for each block
-    return np.where(lags == 0, 1, line).astype(complex)
+    return np.where(lags == 0, 1, line).astype(np.complex128)
 
 
 def response_of(profile: DelayProfile, offsets_hz: Array) -> NDArray[np.complex128]:
@@ -177,7 +179,7 @@ def _gauss_markov(fading: GaussMarkov, grid: Grid, rounds: Array, slots: Array) 
 
     if fading.doppler_hz is None:
         within = 1.0 if fading.slot_correlation is None else fading.slot_correlation
-        return line + (1 - line) * scattered(fading.correlation or 0.0, within).astype(complex)
+        return line + (1 - line) * scattered(fading.correlation or 0.0, within).astype(np.complex128)
     slot_s = grid.slot_s or 0.0
     gap_s = (fading.round_interval_s or 0.0) - (grid.num_slots - 1) * slot_s
 
@@ -211,4 +213,4 @@ def _mean_over_devices(
     doppler_hz: float | list[float], rule: Callable[[float], Array | NDArray[np.complex128]]
 ) -> NDArray[np.complex128]:
     values = doppler_hz if isinstance(doppler_hz, list | tuple) else [doppler_hz]
-    return np.mean([rule(doppler) for doppler in values], axis=0).astype(complex)
+    return np.mean([rule(doppler) for doppler in values], axis=0).astype(np.complex128)

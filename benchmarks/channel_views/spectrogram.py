@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from laser_wireless.benchmarks.channel_study import ChannelStudy, several
 from laser_wireless.benchmarks.channel_views.correlation import grid_of
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import label_of
 from laser_wireless.benchmarks.channel_views.laws import delay_profile, mean_powers
 from laser_wireless.benchmarks.records import Row
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _FINER = 4  # delays between two that the bandwidth can tell apart
@@ -36,8 +37,8 @@ class Spectrogram:
         how many devices there are.
     """
 
-    times_s: Array
-    frequencies_hz: Array
+    times_s: NDArray[np.floating]
+    frequencies_hz: NDArray[np.floating]
     power_db: Array
     delays_s: Array
     dopplers_hz: Array

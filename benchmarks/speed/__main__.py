@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+
 from laser_wireless.benchmarks.records import environment
 from laser_wireless.benchmarks.speed import channels
 from laser_wireless.benchmarks.speed.measure import measure

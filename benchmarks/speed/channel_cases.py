@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
+from torch import Tensor
+
 from laser_wireless.benchmarks.speed.peers import (
     Build,
     kaira_awgn,
@@ -29,7 +31,6 @@ from laser_wireless.channels import (
     TruncatedInversion,
     UplinkState,
 )
-from torch import Tensor
 
 NUM_DEVICES = 16
 _ENERGY_BUDGET = 1000.0

@@ -73,7 +73,7 @@ def _rows(result: Result) -> list[list[str]]:
                 _number(result.memory[name] / 2**20),
             ]
         )
-    for name, why in (result.absent | contest.absent).items():
+    for name, why in {**result.absent, **contest.absent}.items():
         rows.append([result.name, f"{result.num_symbols:,}", name, f"not run: {why}", *[""] * 6])
     return rows
 

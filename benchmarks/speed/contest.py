@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import quantiles
 
 import torch
-from laser_wireless.benchmarks.speed.channel_cases import CHANNEL_CASES, NUM_DEVICES, ChannelCase
 from torch import Tensor
+
+from laser_wireless.benchmarks.speed.channel_cases import CHANNEL_CASES, NUM_DEVICES, ChannelCase
 
 OURS = "laser"
 _FLOOR = ("read", "draw")

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+
 from laser_wireless.benchmarks.speed.floor import normals_drawn, numbers_moved
 from laser_wireless.benchmarks.speed.plain import PlainRound
 from laser_wireless.benchmarks.speed.shapes import Case

@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna
 from laser_wireless.channels.waveform import Ofdm
-from torch import Tensor
 
 Build = Callable[[Tensor], Callable[[], Tensor]]
 

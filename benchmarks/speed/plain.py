@@ -7,10 +7,11 @@ It keeps no ledger and is not safe against zero blocks, outages or extreme scale
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from laser_wireless.benchmarks.speed.shapes import Case
 from laser_wireless.compression import LowRank
 from laser_wireless.compression.message import split_parameters
-from torch import Tensor
 
 
 class PlainRound:

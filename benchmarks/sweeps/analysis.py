@@ -18,13 +18,14 @@ from functools import cache
 
 import numpy as np
 import torch
+
 from laser_wireless.benchmarks.assembly import build
 from laser_wireless.benchmarks.calculations.communication import count
 from laser_wireless.benchmarks.calculations.model_shapes import shapes_of
 from laser_wireless.benchmarks.intervals import half_width, standard_error
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweeps.candidates import grid_of
-from laser_wireless.benchmarks.sweeps.sweep import METRICS, NOISELESS, Sweep, compressor_of
+from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
+from laser_wireless.benchmarks.sweeps.sweep import METRICS, Sweep, compressor_of
 
 
 @dataclass(frozen=True)

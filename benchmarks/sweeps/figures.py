@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, call
 from laser_wireless.benchmarks.intervals import half_width
 from laser_wireless.benchmarks.picture import (
@@ -34,8 +37,6 @@ from laser_wireless.benchmarks.plots import BUDGET_SHORT, dots_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.analysis import Point
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 _ASIDE = ", set apart sideways"
 Curves = dict[str, list[Point]]

@@ -10,9 +10,9 @@ from pathlib import Path
 from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.sweeps import analysis
-from laser_wireless.benchmarks.sweeps.candidates import grid_of
+from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
 from laser_wireless.benchmarks.sweeps.figures import SecondPicture
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep
+from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 _NAMES = ("scheme", "reference", "panel", "chosen", "rate_at_edge", "note")  # columns that are text, even if it is "1"
 

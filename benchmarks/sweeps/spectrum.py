@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.entries import check_each, check_some
 from laser_wireless.benchmarks.fingerprint import fingerprint_of, plain_form
@@ -27,7 +29,6 @@ from laser_wireless.benchmarks.sweeps.figures import plot_spectrum
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
 
 _RESULT_FORM = 2  # of result.json: grows when its content does
 

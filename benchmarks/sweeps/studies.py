@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
 from laser_wireless.benchmarks.sweeps.published import read_published
-from laser_wireless.benchmarks.training_run import torch_device
+from laser_wireless.benchmarks.training_run import Device, torch_device
 from laser_wireless.benchmarks.value_words import shown
 
 
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
     folder: Path
     name: str
-    device: str
+    device: Device
     jobs: int
     reports: Path
 
@@ -56,6 +56,7 @@ def study_of(spec: Spec) -> Study:
 
 def _power() -> Study:
     from laser_wireless.benchmarks.sweeps import sweep as sweeps
+    from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import report
 
@@ -63,7 +64,7 @@ def _power() -> Study:
         content = dict(spec)
         published, figure = content.pop("published", None), content.pop("figure", None)
         sweep = sweeps.sweep_from(content)
-        shown, apart = read_published(published, {*sweep.schemes, sweeps.NOISELESS})
+        shown, apart = read_published(published, {*sweep.schemes, NOISELESS})
         draw = read_figure(figure, sweep)
 
         def run(place: Place) -> int:

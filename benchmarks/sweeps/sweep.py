@@ -20,6 +20,7 @@ from typing import Any, Literal
 from urllib.parse import quote_plus
 
 import torch
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
 from laser_wireless.benchmarks.failures import Failed, traceback_in
@@ -36,7 +37,7 @@ from laser_wireless.benchmarks.sweeps.candidates import (
     read_schemes,
 )
 from laser_wireless.benchmarks.sweeps.processes import Ended, in_processes
-from laser_wireless.benchmarks.training_run import RESULT_FORM, Place, TrainingRun, torch_device, train
+from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, TrainingRun, torch_device, train
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
@@ -243,7 +244,7 @@ def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
     return {**compressor, "init_args": {**compressor["init_args"], **arguments}}
 
 
-def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row]:
+def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Row]:
     """Run what is not done yet and return one row per run.
 
     Args:
@@ -284,7 +285,9 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Place, jobs: int) -> list[Row
     ]
 
 
-def _outcomes(todo: list[Cell], root: Path, device: Place, jobs: int, tick: Callable[[], None]) -> Iterator[tuple[int, Row]]:
+def _outcomes(
+    todo: list[Cell], root: Path, device: Device, jobs: int, tick: Callable[[], None]
+) -> Iterator[tuple[int, Row]]:
     """The rows of all runs by their number, as they are done; a run whose process ended is a failed one."""
     if jobs == 1:
         yield from ((number, _execute(cell, root, device, tick)) for number, cell in enumerate(todo))
@@ -296,13 +299,13 @@ def _outcomes(todo: list[Cell], root: Path, device: Place, jobs: int, tick: Call
             yield number, outcome
 
 
-def _execute_alone(cell: Cell, root: Path, device: Place) -> Row:
+def _execute_alone(cell: Cell, root: Path, device: Device) -> Row:
     """Run one cell in a process that shares the cores with others."""
     torch.set_num_threads(1)
     return _execute(cell, root, device)
 
 
-def _execute(cell: Cell, root: Path, device: Place, tick: Callable[[], None] = lambda: None) -> Row:
+def _execute(cell: Cell, root: Path, device: Device, tick: Callable[[], None] = lambda: None) -> Row:
     """Run one cell; whatever error it raises is a row too."""
     folder = cell.folder(root)
     try:

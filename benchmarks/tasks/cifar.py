@@ -7,6 +7,10 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, cropped_and_flipped, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.resnet import ResNet18
@@ -14,9 +18,6 @@ from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sha
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Optimizer
 
 _FORMS = {
     classes: Form(

@@ -6,11 +6,12 @@ import math
 from numbers import Real
 from typing import Any
 
+from torch import Tensor, is_tensor, nn
+from torch.optim import Optimizer
+
 from laser_wireless.benchmarks.tasks.task import Split, Task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.contracts import shown
-from torch import Tensor, is_tensor, nn
-from torch.optim import Optimizer
 
 
 class CheckedTask:

@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Optimizer
 
 
 @lru_cache(maxsize=1)

@@ -7,9 +7,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from laser_wireless.benchmarks.tasks.hub import Source, read_split
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
+
+from laser_wireless.benchmarks.tasks.hub import Source, read_split
 
 _EVALUATED_AT_ONCE = 500
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Optimizer
 
 _FORM = Form(image="image", label="label", classes=10, shape=(1, 28, 28), mean=(0.1307,), deviation=(0.3081,))
 

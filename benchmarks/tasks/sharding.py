@@ -18,8 +18,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from laser_wireless.channels import Streams
 from torch import Tensor
+
+from laser_wireless.channels import Streams
 
 Sharding = Literal["random", "dirichlet", "label"]
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW, Optimizer
+
 from laser_wireless.benchmarks.tasks.gpt import GPT
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
 
 _Part = Literal["train", "validation", "test"]
 _SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3", "pydoc_data"}

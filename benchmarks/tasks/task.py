@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Protocol
 
-from laser_wireless.channels import Streams
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from laser_wireless.channels import Streams
 
 Split = Literal["validation", "test"]
 

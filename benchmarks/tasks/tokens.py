@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable, hub_file
 from laser_wireless.training.checkpoint import broken_seal, sealed_file
@@ -80,8 +81,8 @@ def encoded(rows: Any, files: tuple[Path, Path], vocabulary: int, cache: Path) -
             parts += [np.array(encoding.ids, dtype=np.uint16) for encoding in tokenizer.encode_batch_fast(some)]
             bar.to(len(parts), "turned into tokens")
     cache.mkdir(parents=True, exist_ok=True)
-    with sealed_file(path) as file:
-        np.save(file, np.concatenate(parts))
+    with sealed_file(path) as target:
+        np.save(target, np.concatenate(parts))
     found = _cached(path)
     assert found is not None
     return found

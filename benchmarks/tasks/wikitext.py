@@ -10,15 +10,16 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW, Optimizer
+
 from laser_wireless.benchmarks.tasks.gpt import GPT, GPT2_SMALL
 from laser_wireless.benchmarks.tasks.hub import Source, read_split
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.benchmarks.tasks.tokens import Tokens, default_cache, encoded, tokenizer_files
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
 
 _EVALUATED_AT_ONCE = 8
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels import Allocation
 from laser_wireless.channels.round import LocalAir
-from torch import Tensor
 
 
 class BlockNoise(NamedTuple):

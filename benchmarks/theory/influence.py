@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.stats import binom
+
 from laser_wireless.benchmarks.theory.one_block import PARALLEL, Influence, OneBlock, check_share
 from laser_wireless.compression.shared_draws import portion
-from scipy.stats import binom
 
 
 def uncompressed(block: OneBlock) -> Influence:

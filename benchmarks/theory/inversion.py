@@ -8,20 +8,21 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-from laser_wireless.benchmarks.theory.own_law import HasSurvival, inverse_of_least, own_survival
-from laser_wireless.channels import AlignedInversion, Fading, NoFading, PowerControl, Rician, TruncatedInversion
-from laser_wireless.channels.fading import FadingProcess
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, as_alpha_mu
 from scipy.integrate import quad
 from scipy.special import gammaincc, gammaincinv, gammaln
 from scipy.stats import binom, ncx2
 
+from laser_wireless.benchmarks.theory.own_law import HasSurvival, inverse_of_least, own_survival
+from laser_wireless.channels import AlignedInversion, NoFading, PowerControl, Rician, TruncatedInversion
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, as_alpha_mu
+from laser_wireless.channels.fading.contract import FadingModel
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
+from laser_wireless.channels.fading.correlated_law import CorrelatedLaw
+
 _Law: TypeAlias = NoFading | AlphaMu | Rician
 
 
-def survival(fading: Fading | FadingProcess) -> Callable[[float], float] | None:
+def survival(fading: FadingModel) -> Callable[[float], float] | None:
     """P(|h|^2 > x) of a known law, of any one round's gains, or of one that brings its own; None of an unknown one.
 
     `Jakes` counts as its limit of many sinusoids.
@@ -42,7 +43,7 @@ def survival(fading: Fading | FadingProcess) -> Callable[[float], float] | None:
     return None
 
 
-def _law(fading: Fading | FadingProcess) -> _Law | None:
+def _law(fading: FadingModel) -> _Law | None:
     """The law of one gain, where the library knows it; None of one that brings its own survival function."""
     if isinstance(fading, HasSurvival):
         return None
@@ -55,7 +56,7 @@ def _law(fading: Fading | FadingProcess) -> _Law | None:
     return fading if isinstance(fading, NoFading) else as_alpha_mu(fading)
 
 
-def silence(fading: Fading | FadingProcess, power_control: PowerControl) -> float:
+def silence(fading: FadingModel, power_control: PowerControl) -> float:
     """Probability that a device is silent; NaN where the law is not known."""
     beyond, threshold = survival(fading), inversion_threshold(power_control)
     return math.nan if beyond is None or threshold is None else 1 - beyond(threshold) if threshold else 0.0
@@ -68,7 +69,7 @@ def inversion_threshold(power_control: PowerControl) -> float | None:
     return 0.0 if isinstance(power_control, AlignedInversion) else None
 
 
-def inversion_mse(fading: Fading | FadingProcess, power_control: PowerControl, num_devices: int, snr: float) -> float:
+def inversion_mse(fading: FadingModel, power_control: PowerControl, num_devices: int, snr: float) -> float:
     """Mean-square error per symbol of the estimated mean, over noise, fading and messages; in units of sigma^2 = 1.
 
     K devices send independent messages of unit variance per symbol and equal norm, with one gain per device and round.

@@ -13,14 +13,17 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, survival
-from laser_wireless.channels.fading import Fading, FadingProcess, NoFading
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
-from laser_wireless.channels.power_control import PowerControl, TimeVaryingPrecoding
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import exp1
 from scipy.stats import binom
+
+from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, survival
+from laser_wireless.channels.fading.contract import FadingModel
+from laser_wireless.channels.fading.laws import NoFading
+from laser_wireless.channels.power_control.contract import PowerControl
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import TimeVaryingPrecoding
+from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
 
 Array = NDArray[np.float64]
 
@@ -83,7 +86,7 @@ def _threshold_mse(most: Array, nu: Array, noise_energy: float) -> float:
     return float((nu * np.maximum(0, 1 - most / level) ** 2).sum() / k**2 + noise_energy / (k * level) ** 2)
 
 
-def expected_mse(fading: Fading | FadingProcess, power_control: PowerControl, num_devices: int, snr: float) -> float:
+def expected_mse(fading: FadingModel, power_control: PowerControl, num_devices: int, snr: float) -> float:
     """Mean-square error over noise, fading and messages, one receive antenna, one independent gain per device and round.
 
     Args:
@@ -109,7 +112,7 @@ def expected_mse(fading: Fading | FadingProcess, power_control: PowerControl, nu
     return inversion_mse(fading, power_control, num_devices, snr)
 
 
-def _full_power(fading: Fading, power_control: FullPower, num_devices: int, snr: float) -> float:
+def _full_power(fading: FadingModel, power_control: FullPower, num_devices: int, snr: float) -> float:
     """(1/K) (1 - E[S^2 / (Q + 1/SNR)] / K) with S = sum |h_k|, Q = sum |h_k|^2.
 
     `_explained` integrates for any law. Under Rayleigh fading E[S^2 e^(-tQ)] = K (1 + (K - 1) pi/4) (1 + t)^-(K+1), and its
@@ -128,7 +131,7 @@ def _full_power(fading: Fading, power_control: FullPower, num_devices: int, snr:
     return (1 - coherent * scaled_exponential_integral(k + 1, c)) / k
 
 
-def is_rayleigh(fading: Fading | FadingProcess) -> bool:
+def is_rayleigh(fading: FadingModel) -> bool:
     """Whether |h|^2 of one round is exponential with mean 1."""
     beyond = survival(fading)
     return beyond is not None and all(abs(beyond(x) - math.exp(-x)) < 1e-12 for x in (0.01, 0.5, 2.0, 5.0))
@@ -157,7 +160,7 @@ def _explained(beyond: Callable[[float], float], num_devices: int, c: float, pha
     return float((total * np.exp(-c * t) * t).sum() * math.log(t[1] / t[0]))
 
 
-def _time_varying(fading: Fading, threshold: float, num_devices: int, snr: float) -> float:
+def _time_varying(fading: FadingModel, threshold: float, num_devices: int, snr: float) -> float:
     """m active devices, binomial: 1 / (m^2 SNR threshold) of noise and 1/m - 1/K of bias; 1/K with none."""
     beyond = survival(fading)
     if beyond is None:

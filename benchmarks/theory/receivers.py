@@ -11,19 +11,23 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from laser_wireless.benchmarks.theory.power_control import expected_mse, is_rayleigh, scaled_exponential_integral
-from laser_wireless.channels.fading import Fading, FadingProcess
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.power_control import PowerControl
-from laser_wireless.channels.receivers import Lmmse, MaximumRatio, Receiver, SingleAntenna, ZeroForcing
 from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import eval_genlaguerre, gammaln
 
+from laser_wireless.benchmarks.theory.power_control import expected_mse, is_rayleigh, scaled_exponential_integral
+from laser_wireless.channels.fading.contract import FadingModel
+from laser_wireless.channels.power_control.contract import PowerControl
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.receivers.contract import Receiver
+from laser_wireless.channels.receivers.least_error import Lmmse, ZeroForcing
+from laser_wireless.channels.receivers.maximum_ratio import MaximumRatio
+from laser_wireless.channels.receivers.single_antenna import SingleAntenna
+
 
 def receiver_mse(
     receiver: Receiver,
-    fading: Fading | FadingProcess,
+    fading: FadingModel,
     power_control: PowerControl,
     num_devices: int,
     num_rx_antennas: int,

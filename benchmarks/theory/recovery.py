@@ -12,8 +12,9 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
-from laser_wireless.compression.amp import Prior, denoise
 from torch import Tensor
+
+from laser_wireless.compression.amp import Prior, denoise
 
 _QUANTILES, _NODES = 200, 61  # of the tail's law, and of Gauss-Hermite quadrature over the noise
 
@@ -47,8 +48,8 @@ def recovery_error(
             slope = float((weight * posterior.variance).sum()) / max(effective, 1e-300)
             if slope < 1:
                 before = float((weight * ((posterior.mean - slope * r) / (1 - slope) - x).square()).sum())
-        rho = (weight * posterior.activity).sum().clamp(1e-6, 1 - 1e-6)
-        prior = Prior(rho, (weight * (posterior.mean.square() + posterior.variance)).sum() / rho)
+        active = (weight * posterior.activity).sum().clamp(1e-6, 1 - 1e-6)
+        prior = Prior(active, (weight * (posterior.mean.square() + posterior.variance)).sum() / active)
     return error / energy
 
 

@@ -13,8 +13,9 @@ from statistics import NormalDist
 from typing import Protocol
 
 import torch
-from laser_wireless.channels.parameters import checked
 from torch import Tensor
+
+from laser_wireless.channels.parameters import checked
 
 
 class Link(Protocol):

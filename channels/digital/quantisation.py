@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.parameters import checked
 from torch import Tensor
+
+from laser_wireless.channels.parameters import checked
 
 _EXPONENT_BITS = 8  # of a scale: magnitudes 2^-126 to 2^127, and 0
 _SMALLEST, _LARGEST = 2.0**-126, 2.0**127

@@ -14,9 +14,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_runtime import device_name, load_sionna
-from torch import Tensor
 
 _CHECKSUM = 24  # bits, as CRC24A
 _SHORTEST, _LONGEST = 25, 8448  # information bits of a code block

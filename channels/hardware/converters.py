@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
 from laser_wireless.channels.hardware.spread import Scope, Spread, check_property, property_of_rows
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.signals import root
-from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.round import Streams
 from torch import Tensor
+
+from laser_wireless.channels.round import Streams
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
 from laser_wireless.channels.parameters import checked
-from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.hardware.impairments import Generators
 from laser_wireless.channels.parameters import checked
-from torch import Tensor
 
 Scope = Literal["run", "round"]
 """For how long a draw holds."""

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.path_loss import LogDistance, PathLoss
-from torch import Tensor
 
 _BOLTZMANN = 1.380649e-23  # joules per kelvin
 

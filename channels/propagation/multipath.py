@@ -8,15 +8,15 @@ t is the start of a slot and f the centre of a frequency block, relative to the 
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.paths import Paths, PathsProcess, draw_paths, frequency_response
 from laser_wireless.channels.segments import Grid
-from torch import Tensor
 
 
 def seconds_per_slot(grid: Grid) -> float:
@@ -104,22 +104,3 @@ class Multipath:
         if self.frequency == "flat":
             return a.sum(2).unsqueeze(-1), state
         return frequency_response(a, tau, block_frequencies(grid, generator.device)), state
-
-
-def as_fading(model: Any) -> Any:
-    """A model of paths as a fading over a grid: known by its third argument, `times`. Anything else stays as it is.
-
-    What `Unnormalised` says of a law is no part of it.
-    """
-    from laser_wireless.channels.fading import Unnormalised  # which is made of what stands here
-
-    if isinstance(model, Unnormalised):
-        return as_fading(model.fading)
-    method = model.advance if isinstance(model, PathsProcess) else model
-    if isinstance(model, Multipath) or not callable(method):
-        return model
-    try:
-        names = list(inspect.signature(method).parameters)
-    except (TypeError, ValueError):  # a callable of another language
-        return model
-    return Multipath(paths=model) if names[2:3] == ["times"] else model

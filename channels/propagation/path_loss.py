@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from laser_wireless.channels.parameters import checked
 from torch import Tensor
+
+from laser_wireless.channels.parameters import checked
 
 _LIGHT_SPEED = 3.0e8  # as TR 38.901 has it, in the breakpoint distance
 

@@ -14,8 +14,9 @@ import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from laser_wireless.channels.signals import root
 from torch import Tensor
+
+from laser_wireless.channels.signals import root
 
 
 class Paths(Protocol):

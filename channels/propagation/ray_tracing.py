@@ -20,11 +20,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from laser_wireless.channels import child_process
+from torch import Tensor
+
+import laser_wireless.channels.child_process as child_process
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation import ray_tracer
 from laser_wireless.channels.propagation.sionna_conventions import check_positive
-from torch import Tensor
 
 _SPEED_OF_LIGHT = 299_792_458.0
 _BASE_STATIONS = {"munich": [8.5, 21.0, 27.0], "simple_street_canyon": [-33.0, 0.0, 32.0], "etoile": [0.0, 0.0, 30.0]}

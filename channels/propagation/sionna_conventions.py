@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from laser_wireless.channels.propagation.sionna_runtime import load_sionna
 from torch import Tensor
+
+from laser_wireless.channels.propagation.sionna_runtime import load_sionna
 
 _CHUNK = 1024  # times interpolated in one go
 Draw = Callable[[int, float], tuple[Tensor, Tensor]]  # (number of steps, steps per second) -> (a [..., T], tau)

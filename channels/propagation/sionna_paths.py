@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
     check_model,
@@ -22,7 +24,6 @@ from laser_wireless.channels.propagation.sionna_conventions import (
     vertical_array,
 )
 from laser_wireless.channels.propagation.sionna_runtime import SPEC_VERSION, device_name, load_sionna, sionna_draws_from
-from torch import Tensor
 
 _SCALED = ("A", "B", "C", "D", "E")
 _LINK_STEPS = 1 << 15  # links times time steps of a call: some hundred megabytes of sinusoids
@@ -128,7 +129,8 @@ class SionnaTdl:
         def draw(num_steps: int, frequency: float) -> tuple[Tensor, Tensor]:
             at_once = max(1, _LINK_STEPS // (num_rx_antennas * num_steps))  # the devices are independent
             sizes = [min(at_once, num_devices - start) for start in range(0, num_devices, at_once)]
-            drawn = [links_of(*model(n, num_steps, frequency), "batch", n, num_rx_antennas) for n in sizes]
+            raw = ((n, *model(n, num_steps, frequency)) for n in sizes)
+            drawn = [links_of(a, tau, "batch", n, num_rx_antennas) for n, a, tau in raw]
             return torch.cat([a for a, _ in drawn]), torch.cat([tau for _, tau in drawn])
 
         with sionna_draws_from(generator) as device:

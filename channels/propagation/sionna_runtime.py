@@ -13,13 +13,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Literal
 
 import torch
 
 _LOCK = threading.RLock()  # Sionna's generators belong to the process
 _DISTRIBUTIONS = ("sionna-no-rt", "sionna")  # either one provides sionna.phy
 _REMEDY = "pip install 'sionna-no-rt>=2.2,<3'"
-SPEC_VERSION = "19.2"  # release of the tables of 3GPP TR 38.901 unless a model is told another
+SPEC_VERSION: Literal["19.2"] = "19.2"  # release of the tables of 3GPP TR 38.901 unless a model is told another
 
 
 def load_sionna() -> ModuleType:

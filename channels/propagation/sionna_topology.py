@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_conventions import (
     check_model,
@@ -21,7 +23,6 @@ from laser_wireless.channels.propagation.sionna_conventions import (
     vertical_array,
 )
 from laser_wireless.channels.propagation.sionna_runtime import SPEC_VERSION, load_sionna, sionna_draws_from
-from torch import Tensor
 
 _LARGE_SCALE = ("ds", "asd", "asa", "sf", "k_factor", "zsa", "zsd", "pathloss")  # of Sionna's LSP, in this order
 

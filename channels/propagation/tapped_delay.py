@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.delay_profiles import DelayProfile, exponential, from_decibels, from_table
-from torch import Tensor
 
 _LINE_OF_SIGHT_DOPPLER = 0.7  # TR 38.901, Tables 7.7.2-4 and 7.7.2-5: the peak of the spectrum lies at 0.7 f_D
 _CHUNK = 1 << 21  # complex numbers formed at a time

@@ -19,10 +19,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.segments import Grid
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.segments import Grid
 
 _DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on tensors of another address

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from laser_wireless.channels.propagation.csv_table import read_table
 
 _WHOLE = (".npy", ".csv")  # hold one array without a name

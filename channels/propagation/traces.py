@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.multipath import hertz_per_block, seconds_per_slot
 from laser_wireless.channels.propagation.trace_files import arrange, read_array, read_complex, split_axes
 from laser_wireless.channels.segments import Grid
-from torch import Tensor
 
 _GAIN_AXES = ("round", "time", "device", "antenna", "frequency")
 _PATH_AXES = ("round", "device", "antenna", "path")

@@ -6,6 +6,7 @@ import pytest
 from helpers.sweep_rows import fail, make_sweep, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.benchmarks.sweeps.analysis import (
     Point,
     choose,

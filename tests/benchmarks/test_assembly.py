@@ -5,12 +5,13 @@ from typing import get_args
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, build, component, load_yaml, override
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.benchmarks.vocabulary import CLASSES, PLAIN_WORDS, PRESETS
 from laser_wireless.channels import AnalogUplink, LinearEnergy, PreviousScale, Rayleigh, TruncatedInversion
-from laser_wireless.channels.full_power import ScaleRule
+from laser_wireless.channels.power_control.full_power import ScaleRule
 from laser_wireless.compression import LowRank, Uncompressed
 
 

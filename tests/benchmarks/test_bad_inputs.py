@@ -5,6 +5,7 @@ import math
 from typing import get_type_hints
 
 import pytest
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, build, component, resolve
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy
@@ -20,7 +21,6 @@ from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.benchmarks.vocabulary import CLASSES
 from laser_wireless.channels import AnalogUplink
 from laser_wireless.compression import LowRank
-
 from tests.helpers import bad_inputs, bad_lines
 
 OPTIONS = {command: list(bad_inputs.bad_options(command, settings)) for command, settings in bad_inputs.COMMANDS.items()}

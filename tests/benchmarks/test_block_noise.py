@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message
+
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import AnalogUplink, LeastNoiseAllocation, NormAllocation, Streams, UniformAllocation
 

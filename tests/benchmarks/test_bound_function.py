@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, assemble, component
 from laser_wireless.benchmarks.bound_function import BoundFunction
 from laser_wireless.benchmarks.channel_views.labels import labels_of

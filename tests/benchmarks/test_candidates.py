@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps.analysis import choose, needed_power_db, savings, table, targets_of
 from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, cells, run_from, run_sweep, sweep_from

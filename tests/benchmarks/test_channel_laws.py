@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from scipy.integrate import quad
+from scipy.special import j0
+
 from laser_wireless.benchmarks.channel_views.laws import (
     delay_profile,
     envelope,
@@ -14,17 +17,15 @@ from laser_wireless.benchmarks.channel_views.laws import (
     response_of,
     time_correlation,
 )
-from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
+from laser_wireless.channels.fading.correlated_law import CorrelatedLaw
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh, Rician
 from laser_wireless.channels.propagation.delay_profiles import DelayProfile
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
 from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
 from laser_wireless.channels.segments import Grid
-from scipy.integrate import quad
-from scipy.special import j0
 
 GRID = Grid(num_slots=3, num_frequency_blocks=2, symbols_per_cell=2, slot_s=1e-3, block_hz=1e5)
 LAWS = [Rayleigh(), Rician(k_factor=3.0), Nakagami(m=2.5), Weibull(shape=1.4), AlphaMu(alpha=3.0, mu=0.7)]

@@ -5,24 +5,26 @@ from statistics import NormalDist
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks import channel_study
 from laser_wireless.benchmarks.channel_study import AVERAGED, CONDITIONAL, SIMULATED, ChannelStudy, cases, study
 from laser_wireless.benchmarks.channel_views.draws import draw_runs, seed_of_run
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
-from laser_wireless.channels.csi import DelayedCsi, NoisyCsi
-from laser_wireless.channels.fading import Rayleigh, Rician
-from laser_wireless.channels.full_power import FullPower
+from laser_wireless.channels.csi.models import DelayedCsi, NoisyCsi
+from laser_wireless.channels.fading.alpha_mu import Nakagami
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
+from laser_wireless.channels.fading.laws import Rayleigh, Rician
 from laser_wireless.channels.hardware.amplifier import Rapp
-from laser_wireless.channels.optimal_power import MseOptimal
-from laser_wireless.channels.power_control import AlignedInversion, TruncatedInversion
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.propagation.fading_laws import Nakagami
+from laser_wireless.channels.power_control.full_power import FullPower
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TruncatedInversion
+from laser_wireless.channels.power_control.optimal import MseOptimal
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
 from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine
-from laser_wireless.channels.receivers import Lmmse, MaximumRatio, ZeroForcing
+from laser_wireless.channels.receivers.least_error import Lmmse, ZeroForcing
+from laser_wireless.channels.receivers.maximum_ratio import MaximumRatio
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.waveform import Ofdm
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.special import j0
+
 from laser_wireless.benchmarks.channel_study import VIEWS, ChannelStudy
 from laser_wireless.benchmarks.channel_views.correlation import first_below
 from laser_wireless.benchmarks.channel_views.gains import k_factor_by_moments
@@ -15,7 +17,6 @@ from laser_wireless.benchmarks.channel_views.spectrogram import study_spectrogra
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.channels.waveform import Ofdm
-from scipy.special import j0
 
 CPU = torch.device("cpu")
 TDL = "--fading Multipath --fading.paths TappedDelayLine --fading.paths.profile C --fading.paths.delay_spread_s 1e-6"

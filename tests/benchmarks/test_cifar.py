@@ -5,11 +5,12 @@ import itertools
 import pytest
 import torch
 from helpers.public_data import as_parquet, cifar_splits
+from torch import nn
+
 from laser_wireless.benchmarks.tasks import Cifar, cifar
 from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import LowRank
-from torch import nn
 
 pytest.importorskip("datasets")
 

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv, read_json
 

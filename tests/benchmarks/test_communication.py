@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.calculations.communication import (
     claimed_symbols,

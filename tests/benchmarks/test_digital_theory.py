@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
-from laser_wireless.benchmarks.theory.digital import ergodic_capacity, outage_probability, vote_probability
-from laser_wireless.channels.digital.fsk import FskMajorityVote
-from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
-from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.round import Streams
 from scipy.integrate import quad
+
+from laser_wireless.benchmarks.theory.digital import ergodic_capacity, outage_probability, vote_probability
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.channels.round import Streams
+from laser_wireless.channels.uplinks.fsk import FskMajorityVote
+from laser_wireless.channels.uplinks.orthogonal_access import DigitalUplink
 
 
 @pytest.mark.parametrize("snr", [1e-3, 0.1, 1.0, 100.0])

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from helpers.faults import FLIPS, faults_of, inject
+
 from laser_wireless.benchmarks import fingerprint, run_folder
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_sealed_json

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from laser_wireless.benchmarks import fingerprint
 from laser_wireless.benchmarks.assembly import component
 from laser_wireless.benchmarks.cli import main

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
-from laser_wireless.benchmarks.tasks.gpt import GPT, GPT2_SMALL, _Masks
 from torch.func import vmap
+
+from laser_wireless.benchmarks.tasks.gpt import GPT, GPT2_SMALL, _Masks
 
 SIZES = {"vocabulary": 40, "width": 16, "num_layers": 6, "num_heads": 2, "context": 8}
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from helpers.public_data import as_parquet, mnist_splits, text_splits
+
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable, Source, _reachable, hub_file, read_split
 
 datasets = pytest.importorskip("datasets")

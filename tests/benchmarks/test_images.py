@@ -6,11 +6,12 @@ import PIL.Image
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from torch import nn
+from torch.nn.functional import cross_entropy, pad
+
 from laser_wireless.benchmarks.tasks import images
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, cropped_and_flipped, evaluate_classifier, image_parts
-from torch import nn
-from torch.nn.functional import cross_entropy, pad
 
 FORM = Form(image="image", label="label", classes=3, shape=(3, 4, 5), mean=(0.1, 0.2, 0.3), deviation=(0.5, 0.6, 0.7))
 SOURCE = Source(repository="some/images")

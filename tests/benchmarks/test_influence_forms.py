@@ -7,6 +7,9 @@ from statistics import NormalDist
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from scipy.integrate import quad
+from scipy.stats import norm
+
 from laser_wireless.benchmarks.theory import (
     OneBlock,
     both_factors,
@@ -26,8 +29,6 @@ from laser_wireless.benchmarks.theory.recovery import recovery_error
 from laser_wireless.benchmarks.theory.signs import vote_error, vote_mean
 from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
 from laser_wireless.compression.shared_draws import portion
-from scipy.integrate import quad
-from scipy.stats import norm
 
 Z = NormalDist().inv_cdf(1 - 1e-6 / 2)
 

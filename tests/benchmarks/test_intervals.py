@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from laser_wireless.benchmarks.intervals import disk_of, fraction_interval, half_width, reach_of, standard_error
 from scipy.stats import binom
+
+from laser_wireless.benchmarks.intervals import disk_of, fraction_interval, half_width, reach_of, standard_error
 
 
 def test_interval_of_a_mean_is_students():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.public_data import as_parquet, mnist_splits
+
 from laser_wireless.benchmarks import cli
 from laser_wireless.benchmarks.records import read_json
 from laser_wireless.benchmarks.tasks import Mnist, mnist

@@ -3,13 +3,13 @@
 import math
 
 import pytest
+
 from laser_wireless.benchmarks.assembly import assemble, component, load_yaml
 from laser_wireless.benchmarks.channel_study import ChannelStudy
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.sweeps.sweep import sweep_from
 from laser_wireless.benchmarks.training_run import TrainingRun
-
 from tests.helpers import bad_inputs
 
 

@@ -11,6 +11,8 @@ import pytest
 from helpers.readable import assert_readable
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
 from laser_wireless.benchmarks import channel_plots, plots
 from laser_wireless.benchmarks.calculations import plots_theory
 from laser_wireless.benchmarks.calculations.plots_theory import plot_influence
@@ -22,7 +24,6 @@ from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps import figures
 from laser_wireless.benchmarks.sweeps.figures import plot_communication, plot_spectrum, read_figure
 from laser_wireless.benchmarks.sweeps.sweep import read_sweep
-from matplotlib.figure import Figure
 
 AS_FOUND = {"deadline": None, "derandomize": True, "phases": [Phase.generate]}  # a drawing is too slow to shrink
 RANKS = (1, 2, 4, 8, 16, 32)

@@ -16,6 +16,7 @@ from helpers.transceivers import (
     random_instance,
     settle,
 )
+
 from laser_wireless.benchmarks.theory.inversion import inversion_mse
 from laser_wireless.benchmarks.theory.power_control import conditional_mse, expected_mse, scaled_exponential_integral
 from laser_wireless.benchmarks.theory.receivers import (
@@ -23,12 +24,14 @@ from laser_wireless.benchmarks.theory.receivers import (
     maximum_ratio_mse,
     receiver_mse,
 )
-from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
-from laser_wireless.channels.power_control import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
-from laser_wireless.channels.propagation.fading_laws import Nakagami
-from laser_wireless.channels.receivers import Lmmse, MaximumRatio, SingleAntenna, ZeroForcing
+from laser_wireless.channels.fading.alpha_mu import Nakagami
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh, Rician
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
+from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
+from laser_wireless.channels.receivers.least_error import Lmmse, ZeroForcing
+from laser_wireless.channels.receivers.maximum_ratio import MaximumRatio
+from laser_wireless.channels.receivers.single_antenna import SingleAntenna
 from laser_wireless.channels.segments import Grid
 
 BLIND = FullPower(phase=False)

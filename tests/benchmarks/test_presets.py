@@ -1,6 +1,7 @@
 """Every preset can be built at every scale, without data; the published curves that it names are there."""
 
 import pytest
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, load_yaml
 from laser_wireless.benchmarks.sweeps.studies import STUDIES, study_of
 from laser_wireless.benchmarks.sweeps.study_file import PRESETS, find_study, load_study

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+
 from laser_wireless.benchmarks.sweeps.processes import Ended, in_processes
 from laser_wireless.channels import child_process
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.progress import Progress, shown
 

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps.published import REFERENCE, read_published
 

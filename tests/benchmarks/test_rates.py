@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.benchmarks.theory import (
     Problem,
     nonconvex_bound,

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from laser_wireless.benchmarks.records import aligned, read_csv, read_json, write_csv, write_json
 
 ROWS = [{"name": "a, b", "x": 0.1 + 0.2, "n": 3}, {"name": "c", "x": 1e-300, "n": -1}, {"name": "", "x": math.inf, "n": 0}]

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 from helpers.sweep_rows import diverge, fail, make_sweep, rows_of
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.benchmarks.sweeps.report import read_rows, report

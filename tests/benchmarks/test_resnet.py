@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.benchmarks.tasks.resnet import ResNet18
 
 

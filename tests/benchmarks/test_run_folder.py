@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv, read_sealed_json, write_json, write_sealed_json
 from laser_wireless.benchmarks.tasks import Digits

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+
 from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.benchmarks.tasks.sharding import check_sharding, deal
 from laser_wireless.channels import Streams

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks import run_folder
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps import spectrum

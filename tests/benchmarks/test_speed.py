@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.speed.__main__ import main
 from laser_wireless.benchmarks.speed.floor import numbers_moved
 from laser_wireless.benchmarks.speed.measure import STAGES, Measurement

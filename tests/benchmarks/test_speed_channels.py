@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.benchmarks.speed import channels
 from laser_wireless.benchmarks.speed.__main__ import main
 from laser_wireless.benchmarks.speed.channel_cases import CHANNEL_CASES, NUM_DEVICES

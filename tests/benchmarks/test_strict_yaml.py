@@ -4,6 +4,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.benchmarks.strict_yaml import NotYaml, dump_yaml, parse_yaml
 from laser_wireless.benchmarks.sweeps.study_file import PRESETS
 

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, seeded
-from laser_wireless.benchmarks.channel_study import ChannelStudy, study
-from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
-from laser_wireless.channels.fading import FadingProcess, NoFading, Rayleigh, Rician
-from laser_wireless.channels.power_control import AlignedInversion, TruncatedInversion
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
-from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull
-from laser_wireless.channels.segments import Grid
 from scipy.integrate import quad
 from scipy.stats import gamma, gengamma
+
+from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull
+from laser_wireless.channels.fading.contract import FadingProcess
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
+from laser_wireless.channels.fading.correlated_law import CorrelatedLaw
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh, Rician
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TruncatedInversion
+from laser_wireless.channels.segments import Grid
 
 FLAT = Grid(num_slots=1, symbols_per_cell=2)
 NUM_DEVICES = 20_000

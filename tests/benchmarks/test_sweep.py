@@ -1,6 +1,7 @@
 """Sweeps: paired, complete, resumable after any kill, and clear about what failed."""
 
 import pytest
+
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.tasks import Digits, StdlibText
 from laser_wireless.benchmarks.tasks.contract import CheckedTask
 from laser_wireless.benchmarks.training_run import TrainingRun, train

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.tasks import Digits, StdlibText, digits, stdlib_text
 from laser_wireless.benchmarks.tasks.gpt import GPT
 from laser_wireless.channels import Streams

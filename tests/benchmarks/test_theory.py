@@ -5,10 +5,11 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from scipy.special import exp1
+
 from laser_wireless.benchmarks.channel_study import ChannelStudy, study
 from laser_wireless.benchmarks.theory import inversion_mse, silence
 from laser_wireless.channels import AlignedInversion, NoFading, Rayleigh, Rician, TruncatedInversion
-from scipy.special import exp1
 
 CPU = torch.device("cpu")
 Z = NormalDist().inv_cdf(1 - 1e-6 / 2)  # standard errors

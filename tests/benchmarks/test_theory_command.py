@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.faults import faults_of, inject
 from helpers.public_data import text_splits, write_tokenizer
+
 from laser_wireless.benchmarks.tasks import tokens
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable
 from laser_wireless.benchmarks.tasks.tokens import default_cache, encoded, tokenizer_files

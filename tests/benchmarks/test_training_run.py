@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks import run_folder, training_run
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.benchmarks.tasks import Digits, StdlibText

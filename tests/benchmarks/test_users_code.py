@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_json
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.public_data import as_parquet, text_splits, write_tokenizer
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
 from laser_wireless.benchmarks.tasks import WikiText, wikitext
 from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import LowRank
-from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
 
 pytest.importorskip("datasets")
 pytest.importorskip("tokenizers")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, assert_standard_normal, seeded
 from helpers.uplinks import name_of, random_message
+
 from laser_wireless.channels import (
     AnalogUplink,
     FullPower,

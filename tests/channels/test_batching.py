@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from helpers.uplinks import POWER_CONTROLS, name_of, random_message
+
 from laser_wireless.channels import AnalogUplink, LocalAir, OracleScale, PreviousScale, Rayleigh, Streams, draw_rounds
 
 LAYOUT = (4, 1, 3)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 import torch
+
 from laser_wireless.benchmarks.channel_study import ChannelStudy
 from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.benchmarks.training_run import TrainingRun
@@ -36,9 +37,9 @@ from laser_wireless.channels import (
     TappedDelayLine,
 )
 from laser_wireless.channels.contracts import check_component, fits, is_protocol
-from laser_wireless.channels.fading import Fading, FadingProcess
+from laser_wireless.channels.fading.contract import Fading, FadingProcess
 from laser_wireless.channels.parameters import alternatives, check_value, checked
-from laser_wireless.channels.power_control import PowerControl
+from laser_wireless.channels.power_control.contract import PowerControl
 from laser_wireless.compression import LowRank, Uncompressed
 from laser_wireless.training import UplinkBridge
 

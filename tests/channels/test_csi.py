@@ -6,18 +6,11 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message
+
 from laser_wireless.channels import AnalogUplink, FullPower, GaussMarkov, Ofdm, Rayleigh, Streams, TruncatedInversion
-from laser_wireless.channels.csi import (
-    DelayedCsi,
-    Knowledge,
-    NoCsi,
-    NoisyCsi,
-    PerfectCsi,
-    PhaseOnlyCsi,
-    PilotCsi,
-    QuantisedCsi,
-    apply_csi,
-)
+from laser_wireless.channels.csi.contract import Knowledge
+from laser_wireless.channels.csi.models import DelayedCsi, NoCsi, NoisyCsi, PerfectCsi, PhaseOnlyCsi, PilotCsi, QuantisedCsi
+from laser_wireless.channels.csi.observation import apply_csi
 
 NUM_DEVICES = 40_000
 LAYOUT = (6, 4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from helpers.uplinks import ALLOCATIONS, name_of
+
 from laser_wireless.channels import AlignedInversion, AnalogUplink, LeastNoiseAllocation, NormAllocation, Streams
 from laser_wireless.channels import TruncatedInversion as Truncated
 

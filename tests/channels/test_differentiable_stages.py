@@ -4,6 +4,8 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from helpers.uplinks import name_of
+from torch.autograd.gradcheck import GradcheckError
+
 from laser_wireless.channels import (
     AnalogUplink,
     BarrageJammer,
@@ -41,7 +43,6 @@ from laser_wireless.channels import (
     UniformSpread,
     ZeroForcing,
 )
-from torch.autograd.gradcheck import GradcheckError
 
 LAYOUT = (3, 1, 2)
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, assert_standard_normal, seeded
-from laser_wireless.channels.digital_downlink import DigitalBroadcast
-from laser_wireless.channels.downlink import AnalogBroadcast, NoiselessBroadcast
-from laser_wireless.channels.energy import NormAllocation, UniformAllocation
-from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.round import Streams
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.downlinks.analog import AnalogBroadcast, NoiselessBroadcast
+from laser_wireless.channels.downlinks.digital import DigitalBroadcast
+from laser_wireless.channels.energy.allocation import NormAllocation, UniformAllocation
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.channels.round import Streams
 
 NUM_DEVICES = 5
 LAYOUT = (600, 40, 1500)

@@ -7,6 +7,7 @@ from helpers.statistical import seeded
 from helpers.uplinks import ALLOCATIONS, BASEBANDS, COHERENCES, FADINGS, POWER_CONTROLS, SCALES, energies_on_air, rising
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.channels import (
     AnalogUplink,
     LinearEnergy,

@@ -6,6 +6,7 @@ from helpers.statistical import seeded
 from helpers.uplinks import FADINGS, POWER_CONTROLS, SCALES, energies_on_air
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.channels import (
     AnalogUplink,
     DelayedCsi,
@@ -31,7 +32,7 @@ from laser_wireless.channels import (
     TappedDelayLine,
     ZeroForcing,
 )
-from laser_wireless.channels.medium import SegmentMedium
+from laser_wireless.channels.uplinks.medium import SegmentMedium
 
 NUM_ROUNDS = 2
 KNOWLEDGE = [

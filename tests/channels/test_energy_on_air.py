@@ -12,8 +12,9 @@ import pytest
 import torch
 from helpers.any_uplink import rounds
 from hypothesis import HealthCheck, given, settings
+
 from laser_wireless.channels import AnalogUplink, FullPower, Lmmse, Rayleigh, Streams
-from laser_wireless.channels.sample_path import SampleMedium
+from laser_wireless.channels.uplinks.sample_path import SampleMedium
 
 AT_ONCE = 64  # rounds of a drawn uplink, side by side
 NUM_ROUNDS = int(os.environ.get("LASER_ENERGY_ROUNDS", "20000"))

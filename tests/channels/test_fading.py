@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+
 from laser_wireless.channels import AnalogUplink, Grid, NoFading, Rayleigh, Rician, Streams, draw_rounds
 
 NUM_DEVICES = 50_000

@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels import (
     AnalogBroadcast,
     AnalogUplink,

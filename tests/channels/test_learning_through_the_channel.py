@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels import AnalogUplink, Lmmse, MseOptimal, Rapp, Streams
-from laser_wireless.channels.estimation_error import mean_square_error
+from laser_wireless.channels.power_control.estimation_error import mean_square_error
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TRAINING, HELD_OUT = Streams(0), Streams(1)

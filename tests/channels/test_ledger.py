@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.statistical import seeded
 from helpers.uplinks import BASEBANDS, COHERENCES, random_message
+
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, Streams, Transceiver, TruncatedInversion
 
 LAYOUT = (4, 3)

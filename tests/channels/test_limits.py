@@ -15,6 +15,7 @@ from helpers.uplinks import (
     random_message,
     unit_gains,
 )
+
 from laser_wireless.channels import AlignedInversion, AnalogUplink, FullPower, NoFading, Rayleigh, Streams
 
 LAYOUT = (5, 3, 1, 2)

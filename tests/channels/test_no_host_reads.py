@@ -13,8 +13,9 @@ from helpers.uplinks import (
     name_of,
     rising,
 )
-from laser_wireless.channels import AnalogUplink, Streams
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from laser_wireless.channels import AnalogUplink, Streams
 
 LAYOUT = (5, 1, 4)
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+
 from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
 from laser_wireless.channels.radio_link import receiver_noise
 

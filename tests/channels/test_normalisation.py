@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from laser_wireless.benchmarks.assembly import build, component
 from laser_wireless.benchmarks.channel_study import ChannelStudy, study
 from laser_wireless.benchmarks.options import read_options
@@ -28,7 +29,7 @@ from laser_wireless.channels import (
     draw_rounds,
     normalisation,
 )
-from laser_wireless.channels.fading import check_normalised
+from laser_wireless.channels.fading.mean_power import check_normalised
 from laser_wireless.channels.segments import Grid
 from laser_wireless.compression import Sign, Uncompressed
 from laser_wireless.training import UplinkBridge

@@ -17,12 +17,13 @@ from helpers.transceivers import (
     random_instance,
     settle,
 )
-from laser_wireless.channels.estimation_error import delivered_share, mean_square_error
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
-from laser_wireless.channels.power_control import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
-from laser_wireless.channels.segments import Grid, Segments
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.power_control.estimation_error import delivered_share, mean_square_error
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
+from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
+from laser_wireless.channels.segments import Grid, Segments
 
 NUM_INSTANCES = 10_000
 ROUNDING = 1 + 1e-12

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
-from laser_wireless.channels.participation import EveryDevice, RandomDropout, Stragglers
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.participation import EveryDevice, RandomDropout, Stragglers
 
 NUM_DEVICES = 100_000
 

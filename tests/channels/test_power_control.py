@@ -7,12 +7,13 @@ import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.transceivers import RULES, Instance, agreement, one_segment, random_instance, settle
 from helpers.uplinks import FADINGS, deep_fades, name_of, random_message
+
 from laser_wireless.channels import AlignedInversion, AnalogUplink, NoFading, Rayleigh, Streams, TruncatedInversion
-from laser_wireless.channels.estimation_error import mean_square_error
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.optimal_power import MseOptimal
-from laser_wireless.channels.peak_limit import PeakLimited
-from laser_wireless.channels.power_control import TimeVaryingPrecoding
+from laser_wireless.channels.power_control.estimation_error import mean_square_error
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import TimeVaryingPrecoding
+from laser_wireless.channels.power_control.optimal import MseOptimal
+from laser_wireless.channels.power_control.peak_limit import PeakLimited
 from laser_wireless.channels.segments import Grid, Segments
 
 LAYOUT = (3, 5)

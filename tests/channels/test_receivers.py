@@ -7,12 +7,16 @@ import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
 from helpers.transceivers import LOCAL, Instance, explicit_errors, in_two_processes, joint_design, one_segment
-from laser_wireless.channels.full_power import FullPower
-from laser_wireless.channels.optimal_power import MseOptimal
-from laser_wireless.channels.power_control import AlignedInversion, TruncatedInversion
-from laser_wireless.channels.receivers import Lmmse, MaximumRatio, SingleAntenna, ZeroForcing, delivered_by
-from laser_wireless.channels.segments import Grid, Segments
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.power_control.full_power import FullPower
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TruncatedInversion
+from laser_wireless.channels.power_control.optimal import MseOptimal
+from laser_wireless.channels.receivers.contract import delivered_by
+from laser_wireless.channels.receivers.least_error import Lmmse, ZeroForcing
+from laser_wireless.channels.receivers.maximum_ratio import MaximumRatio
+from laser_wireless.channels.receivers.single_antenna import SingleAntenna
+from laser_wireless.channels.segments import Grid, Segments
 
 BLIND = FullPower(phase=False)
 RECEIVERS = [MaximumRatio(), MaximumRatio(direction="dominant"), ZeroForcing(), Lmmse(), Lmmse(alternations=2)]

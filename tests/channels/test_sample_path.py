@@ -9,6 +9,8 @@ from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import name_of, random_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels import (
     AnalogUplink,
     BarrageJammer,
@@ -39,7 +41,6 @@ from laser_wireless.channels import (
     TruncatedInversion,
     UniformSpread,
 )
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 LAYOUT = (6, 2, 5)
 

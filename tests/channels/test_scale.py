@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels import AnalogUplink, OracleScale, PreviousScale, Streams
 
 LAYOUT = (4, 2)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+
 from laser_wireless.channels import (
     AnalogUplink,
     LinearEnergy,

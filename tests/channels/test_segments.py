@@ -5,6 +5,7 @@ import torch
 from helpers.statistical import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.channels import AnalogUplink, Grid, Segments
 from laser_wireless.channels.signals import measure, scale
 

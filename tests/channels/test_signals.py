@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels import Grid, LocalAir, Segments
 from laser_wireless.channels.signals import (
     _fits_in_pieces,

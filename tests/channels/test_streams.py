@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from laser_wireless.channels import Streams
 from laser_wireless.channels.round import _mix
 

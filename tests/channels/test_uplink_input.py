@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from laser_wireless.channels import AnalogUplink, Rayleigh, Streams
 from laser_wireless.channels.radio_link import large_scale
 

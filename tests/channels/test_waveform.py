@@ -9,6 +9,7 @@ from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.channels import (
     AnalogUplink,
     Jakes,

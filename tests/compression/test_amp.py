@@ -7,9 +7,10 @@ import pytest
 import scipy.linalg
 import torch
 from helpers.statistical import FALSE_ALARM, seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.compression.amp import Prior, amp, denoise, oamp
 from laser_wireless.compression.state_evolution import state_evolution
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [amp, oamp], ids=lambda f: f.__name__)
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers.schemes import COMPRESSORS, SHAPES, SIZE, Run, begin, flat, random_gradients, tensors_of
 from helpers.uplinks import deep_fades, name_of
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
 from laser_wireless.compression import TopK
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 every_compressor = pytest.mark.parametrize("compressor", COMPRESSORS, ids=str)
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.schemes import Run, begin, flat, random_gradients
 from helpers.statistical import assert_mean
+
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import CountSketch
 

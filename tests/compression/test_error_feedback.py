@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.schemes import COMPRESSORS, SIZE, Run, flat, random_gradients
 from helpers.uplinks import deep_fades, name_of
+
 from laser_wireless.channels import AnalogUplink, NoFading, PreviousScale, Rayleigh, TruncatedInversion
 from laser_wireless.compression import GaussianProjection
 

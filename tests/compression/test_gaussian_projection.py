@@ -8,10 +8,11 @@ import torch
 from helpers.schemes import SHAPES, SIZE, Run, begin, flat, random_gradients
 from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, seeded
 from helpers.uplinks import deep_fades
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
 from laser_wireless.compression.gaussian_projection import GaussianProjection, Plan, Whitener, restore_mean
 from laser_wireless.compression.state_evolution import state_evolution
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 KINDS = ("gaussian", "hadamard")
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.schemes import begin
 from helpers.statistical import assert_mean, seeded
+
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import LowRank, Uncompressed
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.schemes import begin
 from helpers.statistical import seeded
+
 from laser_wireless.benchmarks.calculations.message_parts import part_of
 from laser_wireless.benchmarks.theory import OneBlock, block_noise, influence_of, sign_mean, sign_vote, top_k
 from laser_wireless.channels import AnalogUplink, LeastNoiseAllocation, NormAllocation, Streams

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.schemes import Run, begin, flat, random_gradients
 from helpers.statistical import seeded
+
 from laser_wireless.channels import AnalogUplink
 from laser_wireless.compression import LowRank
 

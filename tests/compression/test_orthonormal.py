@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.compression.orthonormal import orthonormal
 
 SCALES = [0.0, 1e-42, 1e-30, 1.0, 1e30]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+
 from laser_wireless.compression import shared_draws
 from laser_wireless.compression.shared_draws import draw_subset, portion, shared_generator
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from laser_wireless.compression.state_evolution import bernoulli_gaussian_mmse, state_evolution
 
 

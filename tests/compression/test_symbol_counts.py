@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from laser_wireless.benchmarks.speed.shapes import gpt2, mlp, resnet18
 from laser_wireless.compression import LowRank
 

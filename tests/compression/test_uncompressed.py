@@ -3,6 +3,7 @@
 import torch
 from helpers.schemes import Run, flat, random_gradients
 from helpers.statistical import assert_mean
+
 from laser_wireless.channels import AnalogUplink
 from laser_wireless.compression import Uncompressed
 

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import torch
 from hypothesis import strategies as st
+from torch import Tensor
+
+from helpers.statistical import seeded
+from helpers.uplinks import ALLOCATIONS, COHERENCES, FADINGS, POWER_CONTROLS, SCALES, rising
 from laser_wireless.channels import (
     AlphaMu,
     AnalogUplink,
@@ -58,10 +62,6 @@ from laser_wireless.channels import (
     draw_rounds,
 )
 from laser_wireless.channels.round import Streams
-from torch import Tensor
-
-from helpers.statistical import seeded
-from helpers.uplinks import ALLOCATIONS, COHERENCES, FADINGS, POWER_CONTROLS, SCALES, rising
 
 CONTROLS = [
     *POWER_CONTROLS,

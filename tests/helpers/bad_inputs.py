@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
+
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy

@@ -22,6 +22,18 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hypothesis import HealthCheck, Phase, given, settings
+
+from helpers.any_uplink import rounds
+from helpers.uplinks import (
+    ALLOCATIONS,
+    BASEBANDS,
+    COHERENCES,
+    FADINGS,
+    POWER_CONTROLS,
+    SCALES,
+    name_of,
+    random_message,
+)
 from laser_wireless.channels import (
     AnalogBroadcast,
     AnalogUplink,
@@ -37,18 +49,6 @@ from laser_wireless.channels import (
     SparseQuantiser,
     Streams,
     ZeroForcing,
-)
-
-from helpers.any_uplink import rounds
-from helpers.uplinks import (
-    ALLOCATIONS,
-    BASEBANDS,
-    COHERENCES,
-    FADINGS,
-    POWER_CONTROLS,
-    SCALES,
-    name_of,
-    random_message,
 )
 
 LAYOUT = (8, 5, 12)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from laser_wireless.channels import AnalogUplink
-from laser_wireless.compression import LowRank
-from laser_wireless.training import UplinkBridge
 from torch import Tensor, nn
 
 from helpers.statistical import seeded
+from laser_wireless.channels import AnalogUplink
+from laser_wireless.compression import LowRank
+from laser_wireless.training import UplinkBridge
 
 NUM_DEVICES = 3
 NUM_FEATURES, NUM_CLASSES = 12, 4

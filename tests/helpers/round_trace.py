@@ -76,6 +76,7 @@ def _short(name: str) -> str:
 def flat_round() -> Callable[[], Any]:
     """An `exchange` of LASER over the Gaussian channel, one round behind it."""
     import torch
+
     from laser_wireless.channels import AnalogUplink
     from laser_wireless.compression import LowRank
     from laser_wireless.training import UplinkBridge

@@ -6,6 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+
+from helpers.statistical import seeded
 from laser_wireless.channels import AnalogUplink, Reception, ScaleState, Streams
 from laser_wireless.compression import (
     Compressor,
@@ -19,9 +22,6 @@ from laser_wireless.compression import (
     Uncompressed,
     settle_,
 )
-from torch import Tensor
-
-from helpers.statistical import seeded
 
 COMPRESSORS = [
     Uncompressed(),

@@ -7,23 +7,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from laser_wireless.channels.estimation_error import mean_square_error
-from laser_wireless.channels.full_power import FullPower, OpenLoop
-from laser_wireless.channels.optimal_power import MseOptimal, RegularisedInversion
-from laser_wireless.channels.peak_limit import PeakLimited
-from laser_wireless.channels.power_control import (
-    Agreement,
-    AlignedInversion,
-    TimeVaryingPrecoding,
-    Transceiver,
-    TruncatedInversion,
-)
-from laser_wireless.channels.receivers import coefficients_of
-from laser_wireless.channels.round import LocalAir
-from laser_wireless.channels.segments import Grid, Segments
 from torch import Tensor
 
 from helpers.statistical import seeded
+from laser_wireless.channels.power_control.contract import Agreement, Transceiver
+from laser_wireless.channels.power_control.estimation_error import mean_square_error
+from laser_wireless.channels.power_control.full_power import FullPower, OpenLoop
+from laser_wireless.channels.power_control.inversion import AlignedInversion, TimeVaryingPrecoding, TruncatedInversion
+from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
+from laser_wireless.channels.power_control.peak_limit import PeakLimited
+from laser_wireless.channels.receivers.contract import coefficients_of
+from laser_wireless.channels.round import LocalAir
+from laser_wireless.channels.segments import Grid, Segments
 
 RULES = [
     AlignedInversion(),

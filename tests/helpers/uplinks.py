@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
+from helpers.statistical import seeded
 from laser_wireless.channels import (
     AlignedInversion,
     AnalogUplink,
@@ -24,9 +27,6 @@ from laser_wireless.channels import (
     TruncatedInversion,
     UniformAllocation,
 )
-from torch import Tensor
-
-from helpers.statistical import seeded
 
 
 def squared_norms(norms, block_sizes, air):

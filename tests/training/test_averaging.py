@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers.models import build
 from helpers.statistical import seeded
-from laser_wireless.training import averaged_model
 from torch import nn
+
+from laser_wireless.training import averaged_model
 
 
 def closed_form(history, decay):

@@ -15,10 +15,11 @@ from helpers.models import (
     weights,
 )
 from helpers.statistical import seeded
-from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
-from laser_wireless.compression import LowRank, Uncompressed
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
+from laser_wireless.compression import LowRank, Uncompressed
 
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
 

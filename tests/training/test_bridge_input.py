@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers.models import bridge_over, data, gradients, loss_of, perceptron, train, weights
 from helpers.statistical import seeded
+from torch import nn
+
 from laser_wireless.channels import AnalogUplink, PreviousScale
 from laser_wireless.compression import LowRank, Uncompressed
-from torch import nn
 
 
 def enter(bridge, devices, *, poison=None, value=math.nan):

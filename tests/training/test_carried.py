@@ -5,10 +5,11 @@ import torch
 from helpers.models import NUM_CLASSES, NUM_FEATURES, bridge_over, build, data, gradients, loss_of, perceptron
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laser_wireless.channels import AnalogUplink, PreviousScale
-from laser_wireless.channels.downlink import AnalogBroadcast
-from laser_wireless.compression import GaussianProjection, LowRank, Sign, TopK, Uncompressed
 from torch import nn
+
+from laser_wireless.channels import AnalogUplink, PreviousScale
+from laser_wireless.channels.downlinks.analog import AnalogBroadcast
+from laser_wireless.compression import GaussianProjection, LowRank, Sign, TopK, Uncompressed
 
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
 SCHEMES = [LowRank(rank=2), LowRank(rank=2, rule="both"), Sign(), TopK(fraction=0.1), GaussianProjection(), Uncompressed()]

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from helpers.statistical import seeded
-from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
+
 from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
-from laser_wireless.channels.fading import Rayleigh
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.channels.uplinks.orthogonal_access import DigitalUplink
 from laser_wireless.compression import LowRank, Sign, Uncompressed
 from laser_wireless.training import UplinkBridge
 

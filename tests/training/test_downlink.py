@@ -18,14 +18,15 @@ from helpers.models import (
     weights,
 )
 from helpers.statistical import assert_mean, seeded
-from laser_wireless.channels import AnalogUplink
-from laser_wireless.channels.digital_downlink import DigitalBroadcast
-from laser_wireless.channels.downlink import AnalogBroadcast, NoiselessBroadcast
-from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.compression import Uncompressed
-from laser_wireless.training import load_checkpoint, save_checkpoint
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels import AnalogUplink
+from laser_wireless.channels.downlinks.analog import AnalogBroadcast, NoiselessBroadcast
+from laser_wireless.channels.downlinks.digital import DigitalBroadcast
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.compression import Uncompressed
+from laser_wireless.training import load_checkpoint, save_checkpoint
 
 
 class Worsening:

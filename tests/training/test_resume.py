@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 from helpers.models import bridge_over, build, perceptron, train, weights
+from torch import nn
+
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
 from laser_wireless.compression import LowRank, Uncompressed
 from laser_wireless.training import load_checkpoint, save_checkpoint
-from torch import nn
 
 UPLINKS = [
     AnalogUplink(energy_budget=10.0),

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import pytest
 import torch
 from helpers.models import bridge_over, perceptron, train, weights
+from torch import Tensor
+
 from laser_wireless.channels import AnalogUplink, DelayedCsi, PilotCsi, PreviousScale, Rayleigh
-from laser_wireless.channels.digital_downlink import DigitalBroadcast
-from laser_wireless.channels.downlink import AnalogBroadcast
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes
+from laser_wireless.channels.downlinks.analog import AnalogBroadcast
+from laser_wireless.channels.downlinks.digital import DigitalBroadcast
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes
 from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
 from laser_wireless.training import load_checkpoint, save_checkpoint
 from laser_wireless.training.seal import check_seal, seal
-from torch import Tensor
 
 MARKOV = GaussMarkov(correlation=0.9)
 EVERYTHING = {

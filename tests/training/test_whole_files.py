@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+
 from laser_wireless.training import load_checkpoint, save_checkpoint
 from laser_wireless.training.checkpoint import remove_leftovers, whole_file
 

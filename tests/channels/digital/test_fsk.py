@@ -7,13 +7,14 @@ import torch
 from helpers.statistical import assert_mean, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laser_wireless.channels.digital.fsk import FskMajorityVote
-from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.fading.correlated import GaussMarkov
+from laser_wireless.channels.fading.laws import Rayleigh
 from laser_wireless.channels.round import Streams
+from laser_wireless.channels.uplinks.fsk import FskMajorityVote
 from laser_wireless.compression import Sign
 from laser_wireless.training import UplinkBridge
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 ROUND = {"round": 0, "streams": Streams(5)}
 

@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from scipy.integrate import quad
+from scipy.stats import norm
+
 from laser_wireless.channels.digital.link_rate import (
     Capacity,
     FiniteBlocklength,
@@ -13,8 +16,6 @@ from laser_wireless.channels.digital.link_rate import (
     finite_blocklength_bits,
     packet_error_probability,
 )
-from scipy.integrate import quad
-from scipy.stats import norm
 
 SNRS = torch.tensor([0.0, 1e-6, 0.1, 1.0, 10.0, 1e4, math.inf], dtype=torch.float64)
 USES = torch.tensor([500.0], dtype=torch.float64)

@@ -8,13 +8,14 @@ from helpers.statistical import assert_mean, seeded
 from helpers.uplinks import random_message, rising
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laser_wireless.channels.digital.link_rate import Capacity, FiniteBlocklength
-from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
-from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
-from laser_wireless.channels.fading import NoFading, Rayleigh, Rician
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov
-from laser_wireless.channels.round import Streams
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.digital.link_rate import Capacity, FiniteBlocklength
+from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
+from laser_wireless.channels.fading.correlated import GaussMarkov
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh, Rician
+from laser_wireless.channels.round import Streams
+from laser_wireless.channels.uplinks.orthogonal_access import DigitalUplink
 
 LAYOUT = (40, 2, 18)
 LINKS = [Capacity(), FiniteBlocklength()]

@@ -8,6 +8,7 @@ import torch
 from helpers.statistical import assert_mean, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laser_wireless.channels.digital.quantisation import (
     SparseQuantiser,
     StochasticQuantiser,

@@ -6,16 +6,17 @@ import pytest
 import torch
 from helpers.statistical import FALSE_ALARM, seeded
 from helpers.uplinks import random_message
+from scipy.stats import binom, fisher_exact
+
 from laser_wireless.channels.digital.link_rate import capacity, packet_error_probability
-from laser_wireless.channels.digital.orthogonal_access import DigitalUplink
 from laser_wireless.channels.digital.quantisation import SparseQuantiser, StochasticQuantiser
 from laser_wireless.channels.digital.sionna_link import LdpcLink
-from laser_wireless.channels.fading import Rayleigh
+from laser_wireless.channels.fading.laws import Rayleigh
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna, sionna_draws_from
 from laser_wireless.channels.round import Streams
+from laser_wireless.channels.uplinks.orthogonal_access import DigitalUplink
 from laser_wireless.compression import Uncompressed
 from laser_wireless.training import UplinkBridge
-from scipy.stats import binom, fisher_exact
 
 SHORT = LdpcLink(block_uses=64)
 

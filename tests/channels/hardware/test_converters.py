@@ -8,6 +8,7 @@ import scipy.integrate
 import scipy.stats
 import torch
 from helpers.statistical import assert_mean, seeded
+
 from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser, image_rejection_ratio
 from laser_wireless.channels.hardware.impairments import Generators, Radio
 from laser_wireless.channels.hardware.spread import NormalSpread

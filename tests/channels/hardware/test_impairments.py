@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 from helpers.statistical import seeded
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
 from laser_wireless.channels.hardware.amplifier import Clipping, Rapp, Saleh
 from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser
 from laser_wireless.channels.hardware.impairments import Generators, Radio, generators_of
@@ -14,7 +16,6 @@ from laser_wireless.channels.hardware.oscillator import CarrierFrequencyOffset, 
 from laser_wireless.channels.hardware.spread import NormalSpread, UniformSpread
 from laser_wireless.channels.hardware.timing import TimingOffset
 from laser_wireless.channels.round import Streams
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 TRANSMITTER = [
     PhaseError(rad=NormalSpread(std=0.3)),

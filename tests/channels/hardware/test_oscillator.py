@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+
 from laser_wireless.channels.hardware.impairments import Generators, Radio
 from laser_wireless.channels.hardware.oscillator import CarrierFrequencyOffset, PhaseError, PhaseNoise
 from laser_wireless.channels.hardware.spread import NormalSpread, UniformSpread

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, seeded
+
 from laser_wireless.channels.hardware.impairments import Generators, Radio
 from laser_wireless.channels.hardware.spread import UniformSpread
 from laser_wireless.channels.hardware.timing import TimingOffset, shift

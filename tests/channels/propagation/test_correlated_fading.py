@@ -5,13 +5,15 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
-from laser_wireless.channels.fading import FadingProcess, Rayleigh
-from laser_wireless.channels.propagation.correlated_fading import GaussMarkov, Jakes, autoregression
-from laser_wireless.channels.propagation.correlated_law import CorrelatedLaw
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull
-from laser_wireless.channels.segments import Grid
 from scipy.special import j0
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull
+from laser_wireless.channels.fading.contract import FadingProcess
+from laser_wireless.channels.fading.correlated import GaussMarkov, Jakes, autoregression
+from laser_wireless.channels.fading.correlated_law import CorrelatedLaw
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.channels.segments import Grid
 
 NUM_DEVICES = 20_000
 FLAT = Grid(num_slots=1, symbols_per_cell=4)

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
-from laser_wireless.channels.fading import NoFading, Rayleigh
-from laser_wireless.channels.propagation.fading_laws import AlphaMu, Nakagami, Weibull, as_alpha_mu
-from laser_wireless.channels.segments import Grid
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull, as_alpha_mu
+from laser_wireless.channels.fading.laws import NoFading, Rayleigh
+from laser_wireless.channels.segments import Grid
 
 NUM_DEVICES = 60_000
 GRID = Grid(num_slots=2, symbols_per_cell=3)

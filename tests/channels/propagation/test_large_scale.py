@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels.propagation.large_scale import (
     Annulus,
     CellGain,
@@ -15,7 +17,6 @@ from laser_wireless.channels.propagation.large_scale import (
     noise_power_dbm,
 )
 from laser_wireless.channels.propagation.path_loss import LogDistance, UMaPathLoss, UMiPathLoss
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 NUM_DEVICES = 20_000
 GAINS = [

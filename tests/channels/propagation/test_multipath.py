@@ -6,6 +6,9 @@ import math
 import pytest
 import torch
 from helpers.statistical import seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.channels.propagation.multipath import Multipath, block_frequencies, slot_times
 from laser_wireless.channels.propagation.paths import (
@@ -19,8 +22,6 @@ from laser_wireless.channels.propagation.paths import (
     taps,
 )
 from laser_wireless.channels.segments import Grid
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 GRID = Grid(num_slots=3, num_frequency_blocks=4, symbols_per_cell=2, slot_s=1e-3, block_hz=180e3)
 TIMES = torch.arange(3, dtype=torch.float64) * 1e-3

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_mean, seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels.propagation.path_loss import (
     InHPathLoss,
     LogDistance,
@@ -13,7 +15,6 @@ from laser_wireless.channels.propagation.path_loss import (
     UMiPathLoss,
     free_space_loss_db,
 )
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 SCENARIOS = [UMiPathLoss, UMaPathLoss, RMaPathLoss, InHPathLoss]
 MODELS = [LogDistance(shadowing_db=3.0), *(scenario() for scenario in SCENARIOS), InHPathLoss(office="open")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels.propagation.traces import PathTrace
 
 RNG = np.random.default_rng(3)

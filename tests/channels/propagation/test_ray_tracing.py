@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels.propagation import ray_tracer, ray_tracing
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.paths import draw_paths
 from laser_wireless.channels.propagation.ray_tracing import RayTraced, Scene, load_traced, trace_scene
 from laser_wireless.channels.segments import Grid
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 C = 299_792_458.0
 NOW = torch.zeros(1, dtype=torch.float64)

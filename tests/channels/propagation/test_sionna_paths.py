@@ -7,8 +7,9 @@ import scipy.special
 import scipy.stats
 import torch
 from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, seeded
-from laser_wireless.channels.fading import Rayleigh
-from laser_wireless.channels.full_power import FullPower
+
+from laser_wireless.channels.fading.laws import Rayleigh
+from laser_wireless.channels.power_control.full_power import FullPower
 from laser_wireless.channels.propagation import sionna_paths
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.paths import draw_paths, mean_powers, rms_delay_spread
@@ -17,7 +18,7 @@ from laser_wireless.channels.propagation.sionna_paths import SionnaCdl, SionnaPa
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna
 from laser_wireless.channels.round import Streams
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.uplink import AnalogUplink
+from laser_wireless.channels.uplinks.analog import AnalogUplink
 from laser_wireless.channels.waveform import Ofdm
 
 NOW = torch.zeros(1, dtype=torch.float64)

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels.propagation.paths import draw_paths, frequency_response, taps
 from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna, sionna_draws_from

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from helpers.statistical import seeded
+
 from laser_wireless.channels.propagation.sionna_paths import SionnaTdl
 from laser_wireless.channels.propagation.sionna_runtime import device_name, load_sionna, sionna_draws_from
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+
 from laser_wireless.channels.propagation.paths import draw_paths
 from laser_wireless.channels.propagation.sionna_runtime import load_sionna
 from laser_wireless.channels.propagation.sionna_topology import LAYOUTS, SionnaCell

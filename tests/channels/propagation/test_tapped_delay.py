@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
+from scipy.special import j0
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.channels.propagation import tapped_delay
 from laser_wireless.channels.propagation.delay_profiles import exponential, from_table
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.paths import PathsProcess, mean_powers
 from laser_wireless.channels.propagation.tapped_delay import TappedDelayLine, doppler_of_speed
 from laser_wireless.channels.segments import Grid
-from scipy.special import j0
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 NUM_DEVICES = 2000
 DOPPLER_HZ = 20.0

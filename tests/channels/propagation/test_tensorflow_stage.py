@@ -9,12 +9,13 @@ from importlib.util import find_spec
 import pytest
 import torch
 from helpers.statistical import assert_distributed, seeded
-from laser_wireless.channels.power_control import TruncatedInversion
+
+from laser_wireless.channels.power_control.inversion import TruncatedInversion
 from laser_wireless.channels.propagation import tensorflow_stage
 from laser_wireless.channels.propagation.tensorflow_stage import TensorFlowChannel, TensorFlowFading
 from laser_wireless.channels.round import Streams
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.uplink import AnalogUplink
+from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 GRID = Grid(num_slots=2, num_frequency_blocks=3, symbols_per_cell=4)
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]

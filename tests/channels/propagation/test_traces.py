@@ -9,12 +9,13 @@ import pytest
 import scipy.io
 import torch
 from helpers.statistical import seeded
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from laser_wireless.benchmarks.assembly import BadConfiguration, build
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.propagation.traces import PathTrace, Trace
 from laser_wireless.channels.segments import Grid
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 RNG = np.random.default_rng(3)
 ONE_SLOT = Grid(num_slots=1, symbols_per_cell=4)

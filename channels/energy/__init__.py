@@ -1,0 +1,12 @@
+"""Energy: schedules of budgets over rounds, allocation to blocks, and ways of stating a budget."""
+
+from laser_wireless.channels.energy.allocation import LeastNoiseAllocation, NormAllocation, UniformAllocation
+from laser_wireless.channels.energy.schedules import LinearEnergy, StepEnergy
+
+__all__ = [
+    "LeastNoiseAllocation",
+    "LinearEnergy",
+    "NormAllocation",
+    "StepEnergy",
+    "UniformAllocation",
+]

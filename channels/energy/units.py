@@ -1,0 +1,60 @@
+"""Ways of stating an energy budget: power, SNR, decibels.
+
+A budget P is the energy that one device may spend in one round, summed over its S real symbols, in units in which the
+receiver's noise has variance sigma^2 per real symbol. SNR = P / (S sigma^2), linear, per real symbol, one device.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def to_db(ratio: float) -> float:
+    """10 log10 of a power ratio."""
+    return 10 * math.log10(ratio)
+
+
+def from_db(decibels: float) -> float:
+    """Power ratio of a value in decibels."""
+    return 10 ** (decibels / 10)
+
+
+def energy_from_power(power_per_symbol: float, num_symbols: int) -> float:
+    """Energy budget of a round in which each of `num_symbols` real symbols may have `power_per_symbol` on average."""
+    return power_per_symbol * num_symbols
+
+
+def energy_from_complex_power(power_per_use: float, num_symbols: int) -> float:
+    """Energy budget of a round in which each complex channel use may have E|x|^2 <= `power_per_use` on average.
+
+    A channel use carries two of the `num_symbols` real symbols, so that each of these has half of the power.
+    """
+    return power_per_use * -(-num_symbols // 2)
+
+
+def energy_from_snr(snr: float, num_symbols: int, noise_variance: float = 1.0) -> float:
+    """Energy budget P = snr S sigma^2 of a round.
+
+    A paper says y = h x + n with E|x|^2 <= P, n ~ CN(0, N0) and SNR = P / N0 = 10 dB. Its x is complex and carries two real
+    symbols of power P / 2, its noise has variance N0 / 2 on each: the SNR per real symbol is the same 10 dB, and the noise
+    variance to give, here and to the uplink, is N0 / 2. For 1000 real symbols and N0 = 1 it is P = 10 on 500 channel uses:
+
+    >>> N0 = 1.0
+    >>> energy_from_snr(from_db(10.0), num_symbols=1000, noise_variance=N0 / 2)
+    5000.0
+    >>> energy_from_complex_power(10 * N0, num_symbols=1000)
+    5000.0
+
+    goes with AnalogUplink(energy_budget=5000.0, noise_variance=N0 / 2). The same budget beside noise_variance=N0 is 7 dB.
+
+    Args:
+        snr: linear, one device, per real symbol, before the channel's gain.
+        num_symbols: S, real symbols of the message.
+        noise_variance: sigma^2 per real symbol; half of a complex noise's.
+    """
+    return snr * num_symbols * noise_variance
+
+
+def snr_from_energy(energy_budget: float, num_symbols: int, noise_variance: float = 1.0) -> float:
+    """SNR = P / (S sigma^2), linear, one device, per real symbol, before the channel's gain."""
+    return energy_budget / (num_symbols * noise_variance)

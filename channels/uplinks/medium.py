@@ -1,0 +1,103 @@
+"""The medium: all that lies between the precoders and the receiver's estimate.
+
+`SegmentMedium` holds where gains are constant over segments and nothing else happens to a signal; no sample is formed.
+`channels.sample_path.SampleMedium` carries every sample through waveform, hardware and a channel of one's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from laser_wireless.channels.carrier import Carrier
+from laser_wireless.channels.radio_link import receiver_noise
+from laser_wireless.channels.round import Round
+from laser_wireless.channels.signals import broadcast, scale, scale_, superpose
+from laser_wireless.channels.uplinks.plan import Plan
+from laser_wireless.channels.uplinks.straddling import leakage
+
+
+class Arrival(NamedTuple):
+    """What the receiver made of a round, and what the devices put on the air for it.
+
+    estimate: like the symbols, [..., S].
+    noise_variance: float64 [..., B], of the noise on the estimate per real symbol, mean over each block.
+    energy: float64 [..., K], of the samples. prefix: factor that a prefix which is not among the samples costs.
+    peak_power: float64 [..., K], the peak of one real dimension. num_real_samples: sent by each device.
+    """
+
+    estimate: Tensor
+    noise_variance: Tensor
+    energy: Tensor
+    prefix: float
+    peak_power: Tensor
+    num_real_samples: int
+
+
+class Medium(Protocol):
+    """Carries precoded symbols to the receiver; chosen once, when an uplink is made."""
+
+    def carry(self, symbols: Tensor, plan: Plan, now: Round) -> Arrival:
+        """Return what arrives of symbols [..., K, S] sent as planned."""
+        ...
+
+
+def transmitted(symbols: Tensor, plan: Plan) -> Tensor:
+    """b u, real or complex [..., K, S]: what each device sends for each real symbol; nothing in an invalid round."""
+    precoder = plan.design.transceiver.precoder
+    expanded = precoder.expand(*precoder.shape[:-2], *plan.message.norms.shape[-2:])
+    return (plan.message.segments.expand(expanded) * symbols).masked_fill(~plan.valid.unsqueeze(-1), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentMedium:
+    """estimate = sum_k (w^H h_k b_k) u_k + ||w|| n: one coefficient for each device and segment, one noise.
+
+    w^H y is added up in two parts: for messages near the smallest float32, y itself would be 0 or infinite, w^H h b never
+    is.
+    """
+
+    carrier: Carrier
+
+    def carry(self, symbols: Tensor, plan: Plan, now: Round) -> Arrival:
+        """Return what arrives; see `Medium`."""
+        message, design = plan.message, plan.design
+        coefficients = self._coefficients(plan, symbols.dtype)
+        estimate = _noise(symbols, coefficients, plan, now)
+        estimate = superpose(coefficients, symbols, message.segments, now.air, onto=estimate)
+        if coefficients.shape[-3] == 2 and message.segments.straddles:
+            precoder, w = design.transceiver.precoder, design.combiner
+            places, values = leakage(message.segments, plan.gains, precoder, w, symbols, now.air)
+            estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
+        amplitude = design.transceiver.precoder.detach().abs()  # [..., K, G]
+        return Arrival(
+            estimate=estimate,
+            noise_variance=plan.estimate_noise,
+            energy=plan.energy,
+            prefix=self.carrier.prefix_overhead,
+            peak_power=(amplitude * message.peaks).amax(-1).square(),
+            num_real_samples=symbols.shape[-1],
+        )
+
+    def _coefficients(self, plan: Plan, dtype: torch.dtype) -> Tensor:
+        """(w^H h b)_k as real numbers [..., C, K, G]: in-phase and quadrature part, C = 1 where there is no quadrature."""
+        arriving = plan.arriving
+        arriving = arriving.expand(*arriving.shape[:-2], *plan.message.norms.shape[-2:]).unsqueeze(-3)
+        if not arriving.is_complex():
+            return arriving.to(dtype)
+        if self.carrier.baseband == "real":
+            return arriving.real.to(dtype)
+        return torch.cat([arriving.real.to(dtype), arriving.imag.to(dtype)], dim=-3)
+
+
+def _noise(symbols: Tensor, coefficients: Tensor, plan: Plan, now: Round) -> Tensor:
+    """||w|| n: [..., S], the one noise of the antennas as the combiner leaves it."""
+    # an amplitude that all but vanishes: no noise must not become 0 times infinity
+    g = plan.noise_amplitude.clamp(max=torch.finfo(symbols.dtype).max).to(symbols.dtype)
+    leading = broadcast(symbols.shape[:-2], coefficients.shape[:-3])
+    like = symbols[..., 0, :].expand(*leading, symbols.shape[-1])
+    n = receiver_noise(like, plan.noise_variance, generator=now.generator("noise", symbols.device))
+    return (scale if n.requires_grad or g.requires_grad else scale_)(n, g, plan.message.segments)

@@ -1,0 +1,66 @@
+"""What digital and non-coherent uplinks read first: received power, budgets, and whether the round is invalid.
+
+Both know gains by their power only: |h|^2, summed over the antennas of the receiver, times the large-scale gain.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from laser_wireless.channels.energy.budgets import Budget, device_budgets
+from laser_wireless.channels.radio_link import RadioLink
+from laser_wireless.channels.round import Round
+from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.uplinks.plan import check_message
+from laser_wireless.channels.uplinks.reception import UplinkState
+
+
+class RoundStart(NamedTuple):
+    """Known before anything is sent.
+
+    gain_power: float64, broadcastable to [..., K, T F], summed over antennas, with the large-scale gain; 0 where
+        it is not finite.
+    budget: float64 [..., K], energy of each device, 0 where it is not finite.
+    valid: bool [..., 1], False if any device's message, gain or budget is not finite: then nothing is sent.
+    nonfinite: bool [..., K], by device.
+    state: for the next round: of a fading process; None for a model without memory.
+    """
+
+    gain_power: Tensor
+    budget: Tensor
+    valid: Tensor
+    nonfinite: Tensor
+    state: UplinkState | None
+
+
+def start_round(
+    symbols: Tensor,
+    layout: tuple[int, ...],
+    grid: Grid,
+    now: Round,
+    *,
+    radio: RadioLink,
+    energy_budget: Budget,
+    state: UplinkState | None,
+    gains: Tensor | None,
+) -> RoundStart:
+    """Check the message, draw the gains and read the budgets of a round; arguments as in `AnalogUplink.aggregate`.
+
+    Raises:
+        TypeError: symbols that are not float32 or float64.
+        ValueError: shapes that do not fit.
+    """
+    num_devices = check_message(symbols, layout)
+    memory = (state or {}).get("fading")
+    drawn = radio.draw(num_devices, grid, now, like=symbols, state=memory, given=gains)
+    power = drawn.powers()
+    budget = device_budgets(energy_budget, now.index, symbols)
+    total = symbols.detach().abs().amax(-1) + power.detach().sum(-1) + budget  # terms >= 0
+    nonfinite = ~((total < torch.inf) & (budget >= 0))
+    valid = now.air.max(nonfinite.double(), dim=-1) == 0
+    finite = power.nan_to_num(0, posinf=0)
+    budget = budget.nan_to_num(0, posinf=0).clamp(min=0).expand(nonfinite.shape)
+    return RoundStart(finite, budget, valid, nonfinite, drawn.state or None)

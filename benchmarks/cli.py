@@ -166,8 +166,8 @@ def _sweep(words: list[str]) -> int:
 
 def _channel(words: list[str]) -> int:
     """Study a channel."""
-    from laser_wireless.benchmarks.channel_study import ChannelStudy
     from laser_wireless.benchmarks.channel_views.command import show_channel
+    from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 
     spec: Spec = {"fading": component("NoFading", "fading"), "power_control": component("AlignedInversion", "power_control")}
     own: dict[str, Any] = {"output": None, "device": "auto"}
@@ -187,7 +187,7 @@ def _channel(words: list[str]) -> int:
 
 def _theory(words: list[str]) -> int:
     """Say what is known without running anything."""
-    from laser_wireless.benchmarks.calculations.theory_command import theory
+    from laser_wireless.benchmarks.theory_command import theory
 
     return theory(words)
 

@@ -8,7 +8,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from torch import Tensor
 
-_WORDS = {float: "a number", int: "an integer", bool: "true or false", str: "text", type(None): "null"}
+from laser_wireless.channels import Fading, FadingProcess, Paths, PathsProcess
+
+_WORDS = {
+    float: "a number",
+    int: "an integer",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+    Fading: "a fading law",
+    FadingProcess: "a fading law",
+    Paths: "a model of paths",
+    PathsProcess: "a model of paths",
+}
 _MANY = {float: "numbers", int: "integers", bool: "true or false", str: "texts"}
 
 

@@ -24,10 +24,14 @@ from laser_wireless.channels.energy import *
 from laser_wireless.channels.energy.allocation import Allocation
 from laser_wireless.channels.energy.schedules import Schedule
 from laser_wireless.channels.energy.units import (
+    ebno_from_snr,
     energy_from_complex_power,
     energy_from_power,
     energy_from_snr,
     from_db,
+    no_from_noise_variance,
+    noise_variance_from_no,
+    snr_from_ebno,
     snr_from_energy,
     to_db,
 )
@@ -94,11 +98,15 @@ __all__ = [
     "cell_energy_budget",
     "doppler_of_speed",
     "draw_rounds",
+    "ebno_from_snr",
     "energy_from_complex_power",
     "energy_from_power",
     "energy_from_snr",
     "from_db",
+    "no_from_noise_variance",
     "noise_power_dbm",
+    "noise_variance_from_no",
+    "snr_from_ebno",
     "snr_from_energy",
     "to_db",
     "trace_scene",

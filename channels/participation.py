@@ -34,7 +34,7 @@ class Attendance(NamedTuple):
 class Participation(Protocol):
     """Draws who takes part in a round; a plain function will do."""
 
-    def __call__(self, num_devices: int, *, round: int, generator: torch.Generator) -> Attendance:
+    def __call__(self, num_devices: int, /, *, round: int, generator: torch.Generator) -> Attendance:
         """Return who is present; tensors on the generator's device."""
         ...
 

@@ -29,7 +29,7 @@ from laser_wireless.channels.waveform import Ofdm
 class LargeScale(Protocol):
     """Draws the large-scale power gains of a run; a plain function will do."""
 
-    def __call__(self, num_devices: int, *, generator: torch.Generator) -> Tensor:
+    def __call__(self, num_devices: int, /, *, generator: torch.Generator) -> Tensor:
         """Return float64 [num_devices], linear power gains >= 0; the generator comes freshly seeded for the run."""
         ...
 

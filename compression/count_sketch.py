@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ class CountSketch:
     read: Literal["mean", "median"] = "mean"
     divide_by_count: bool = False
     error_feedback: bool = False
-    momentum: ClassVar[float] = 0.0
+    momentum = 0.0
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)

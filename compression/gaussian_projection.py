@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,7 +100,7 @@ class GaussianProjection:
     redraw: bool = False
     iterations: int = 15
     error_feedback: bool = True
-    momentum: ClassVar[float] = 0.0
+    momentum = 0.0
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class LowRank:
     rank: int = 4
     rule: Literal["alternating", "both"] = "alternating"
     error_feedback: bool = True
-    momentum: ClassVar[float] = 0.0
+    momentum = 0.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:

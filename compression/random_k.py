@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class RandomK:
     fraction: float = 0.2
     rescale: bool = False
     error_feedback: bool = True
-    momentum: ClassVar[float] = 0.0
+    momentum = 0.0
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)

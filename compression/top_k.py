@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class TopK:
 
     fraction: float = 0.01
     error_feedback: bool = True
-    momentum: ClassVar[float] = 0.0
+    momentum = 0.0
 
     def __post_init__(self) -> None:
         check_fraction(self.fraction)

@@ -14,6 +14,7 @@ weights = torch.zeros(len(LAYOUT), dtype=torch.float64, requires_grad=True)
 
 uplink = AnalogUplink(energy_budget=100.0, allocation=lambda norms, sizes, air: weights.softmax(0).unsqueeze(0))
 optimizer = torch.optim.Adam([weights], lr=0.05)
+noise_energy = torch.tensor(torch.inf)
 for step in range(400):
     plan = uplink.plan(messages, LAYOUT, round=step, streams=Streams(0))
     noise_energy = (plan.design.transceiver.scale.squeeze(-2).square() * torch.tensor(LAYOUT)).sum()

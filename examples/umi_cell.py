@@ -28,7 +28,7 @@ def run(cell: SionnaCell, energy_budget: float) -> tuple[float, dict[str, torch.
         reception = uplink.aggregate(messages, (6000,), round=round, streams=Streams(0), state=state)
         state = reception.state
         error += ((reception.estimate - mean).square().sum() / mean.square().sum()).item() / NUM_ROUNDS
-    return error, state["fading"]
+    return error, (state or {})["fading"]
 
 
 def main() -> None:

@@ -3,14 +3,20 @@
 import subprocess
 import sys
 import sysconfig
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
+
+import laser_wireless
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     *("channels", "compression", "training", "benchmarks"),
-    *(f"channels.{name}" for name in ("propagation", "hardware", "digital")),
+    *(f"channels.{name}" for name in ("uplinks", "downlinks", "fading", "propagation", "power_control", "energy")),
+    *(f"channels.{name}" for name in ("csi", "receivers", "hardware", "digital")),
     *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations", "channel_views")),
 )
 
@@ -39,8 +45,10 @@ def source(tmp_path):
     copy.mkdir()
     names = checked("git", "ls-files", "-z", cwd=ROOT).split("\0")
     for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            (copy / name).symlink_to((ROOT / name).readlink())
+        elif (ROOT / name).is_file():
             (copy / name).write_bytes((ROOT / name).read_bytes())
     return copy
 
@@ -77,8 +85,20 @@ def test_editable_install(python, source, tmp_path):
     assert_works(python, source, tmp_path)
 
 
-def test_install_of_the_built_wheel(python, source, tmp_path):
-    checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", source, cwd=tmp_path)
+def test_install_of_the_wheel_built_from_the_source_distribution(python, source, tmp_path):
+    checked(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", source, cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "laser_wireless/py.typed",
+        "laser_wireless/__init__.py",
+        "laser_wireless/benchmarks/presets/digits.yaml",
+    } <= inside
+    assert not [name for name in inside if not name.startswith(("laser_wireless/", "laser_wireless-"))]
     pip(python, wheel)
     assert_works(python, tmp_path / "env", tmp_path)
+
+
+def test_version_is_that_of_the_package_and_of_the_citation():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == laser_wireless.__version__ == version("laser-wireless")

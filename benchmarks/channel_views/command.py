@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from laser_wireless.benchmarks.assembly import Spec, assemble
-from laser_wireless.benchmarks.channel_study import ChannelStudy, cases, several, study
 from laser_wireless.benchmarks.channel_views.correlation import study_correlation
 from laser_wireless.benchmarks.channel_views.gains import study_gains
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram, study_spectrogram
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, cases, several, study
 from laser_wireless.benchmarks.records import Row, aligned, read_csv, write_csv
 from laser_wireless.channels.csi.models import PerfectCsi
 from laser_wireless.channels.receivers.single_antenna import SingleAntenna
@@ -55,7 +55,7 @@ def redraw_channel(spec: Spec, folder: Path) -> list[str]:
 
 
 def _draw(view: str, settings: ChannelStudy, folder: Path) -> str:
-    from laser_wireless.benchmarks import channel_plots as plots
+    from laser_wireless.benchmarks.channel_views import plots
 
     draw, names = _PICTURES[view]
     try:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, several
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import (
@@ -25,6 +24,7 @@ from laser_wireless.benchmarks.channel_views.laws import (
     interval_of_rounds,
     time_correlation,
 )
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.segments import Grid

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, several
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import Envelope, envelope
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.channels.energy.units import from_db
 from laser_wireless.channels.fading.contract import FadingModel, FadingProcess

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, several
 from laser_wireless.benchmarks.channel_views.correlation import grid_of
 from laser_wireless.benchmarks.channel_views.draws import draw_runs
 from laser_wireless.benchmarks.channel_views.labels import label_of
 from laser_wireless.benchmarks.channel_views.laws import delay_profile, mean_powers
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
 
 Array = NDArray[np.float64]

@@ -33,9 +33,9 @@ from laser_wireless.benchmarks.picture import (
     style_of,
     ticks_at,
 )
-from laser_wireless.benchmarks.plots import BUDGET_SHORT, dots_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.analysis import Point
+from laser_wireless.benchmarks.sweeps.plots import BUDGET_SHORT, dots_of
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 _ASIDE = ", set apart sideways"

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.sweeps import analysis
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
 from laser_wireless.benchmarks.sweeps.figures import SecondPicture
+from laser_wireless.benchmarks.sweeps.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 _NAMES = ("scheme", "reference", "panel", "chosen", "rate_at_edge", "note")  # columns that are text, even if it is "1"

@@ -36,7 +36,7 @@ class Csi(Protocol):
     """Turns gains into knowledge of them; pure but for its generator."""
 
     def __call__(
-        self, h: Tensor, *, energy: Tensor, noise_variance: Tensor, generator: torch.Generator, state: Tensor | None
+        self, h: Tensor, /, *, energy: Tensor, noise_variance: Tensor, generator: torch.Generator, state: Tensor | None
     ) -> Knowledge:
         """Return what is known.
 

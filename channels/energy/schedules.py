@@ -12,7 +12,7 @@ from laser_wireless.channels.parameters import checked
 class Schedule(Protocol):
     """Energy budget as a function of the round; a plain function will do."""
 
-    def __call__(self, round: int) -> float:
+    def __call__(self, round: int, /) -> float:
         """Budget of `round` (0, 1, ...)."""
         ...
 

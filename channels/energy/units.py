@@ -55,6 +55,49 @@ def energy_from_snr(snr: float, num_symbols: int, noise_variance: float = 1.0) -
     return snr * num_symbols * noise_variance
 
 
+def noise_variance_from_no(no: float) -> float:
+    """sigma^2 per REAL symbol of noise CN(0, no): no / 2. Sionna's `no`, and the N0 of most papers.
+
+    >>> noise_variance_from_no(1.0)
+    0.5
+    """
+    return no / 2
+
+
+def no_from_noise_variance(noise_variance: float) -> float:
+    """Variance of complex noise, Sionna's `no`, whose real and imaginary parts have `noise_variance` each: 2 sigma^2.
+
+    >>> no_from_noise_variance(1.0)
+    2.0
+    """
+    return 2 * noise_variance
+
+
+def snr_from_ebno(ebno: float, bits_per_symbol: int, code_rate: float = 1.0) -> float:
+    """SNR of Eb/N0 = `ebno`: Es/N0 = bits_per_symbol code_rate Eb/N0, the same per complex use and per real symbol.
+
+    As in MATLAB's `convertSNR` and, with `no` = 1 / snr for symbols of energy 1, in Sionna's `ebnodb2no`.
+
+    Args:
+        ebno: energy per information bit over N0, linear.
+        bits_per_symbol: of the constellation of a complex symbol, 2 for QPSK.
+        code_rate: information bits per coded bit.
+
+    >>> snr_from_ebno(2.0, bits_per_symbol=4, code_rate=0.5)
+    4.0
+    """
+    return ebno * bits_per_symbol * code_rate
+
+
+def ebno_from_snr(snr: float, bits_per_symbol: int, code_rate: float = 1.0) -> float:
+    """Eb/N0 of an SNR per complex use; see `snr_from_ebno`.
+
+    >>> ebno_from_snr(4.0, bits_per_symbol=4, code_rate=0.5)
+    2.0
+    """
+    return snr / (bits_per_symbol * code_rate)
+
+
 def snr_from_energy(energy_budget: float, num_symbols: int, noise_variance: float = 1.0) -> float:
     """SNR = P / (S sigma^2), linear, one device, per real symbol, before the channel's gain."""
     return energy_budget / (num_symbols * noise_variance)

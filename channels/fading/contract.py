@@ -28,7 +28,7 @@ class Fading(Protocol):
     """Draws the gains of a round; a plain function will do."""
 
     def __call__(
-        self, num_devices: int, num_rx_antennas: int, grid: Grid, *, round: int, generator: torch.Generator
+        self, num_devices: int, num_rx_antennas: int, grid: Grid, /, *, round: int, generator: torch.Generator
     ) -> Tensor:
         """Return h: complex, broadcastable to [num_devices, num_rx_antennas, T, F]."""
         ...
@@ -43,6 +43,7 @@ class FadingProcess(Protocol):
         num_devices: int,
         num_rx_antennas: int,
         grid: Grid,
+        /,
         *,
         round: int,
         generator: torch.Generator,

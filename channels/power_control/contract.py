@@ -60,7 +60,7 @@ class PowerControl(Protocol):
     """Chooses precoders and the receiver's scale; a plain function will do."""
 
     def __call__(
-        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
+        self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, /, *, agreement: Agreement
     ) -> Transceiver:
         """Return the transceiver of a round.
 

@@ -23,7 +23,7 @@ class Paths(Protocol):
     """Draws the paths of a round; a plain function will do."""
 
     def __call__(
-        self, num_devices: int, num_rx_antennas: int, times: Tensor, *, round: int, generator: torch.Generator
+        self, num_devices: int, num_rx_antennas: int, times: Tensor, /, *, round: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return the paths between each device and each antenna.
 
@@ -50,6 +50,7 @@ class PathsProcess(Protocol):
         num_devices: int,
         num_rx_antennas: int,
         times: Tensor,
+        /,
         *,
         round: int,
         generator: torch.Generator,

@@ -168,14 +168,18 @@ class Combining:
         gains = (_finite(h) for h in (known.by_transmitters, known.by_receiver))
         sent, received = (h.to(torch.complex128).expand(*h.shape[:-3], *shape) for h in gains)
         power = norms.square() / agreement.segments.lengths_like(norms)
-        w = receiver.beam(received, air)
-        for _ in range(receiver.alternations + 1):
+
+        def turn(w: Tensor) -> tuple[Tensor, Tensor, Transceiver]:
             length = root(w.abs().square().sum(-2, keepdim=True))
             beam = w / torch.where(length > 0, length, 1)
             effective = (beam.conj().unsqueeze(-3) * sent).sum(-2)
             transceiver = self.power_control(effective, norms, energy, noise_variance, agreement=agreement)
             arriving = received * transceiver.precoder.unsqueeze(-2)
-            w = receiver.combine(arriving, beam, transceiver, power, noise_variance, air)
+            return receiver.combine(arriving, beam, transceiver, power, noise_variance, air), arriving, transceiver
+
+        w, arriving, transceiver = turn(receiver.beam(received, air))
+        for _ in range(receiver.alternations):
+            w, arriving, transceiver = turn(w)
         delivered = delivered_by(receiver, w, arriving, transceiver, air=air)
         return Design(transceiver._replace(delivered=delivered), w)
 

@@ -31,7 +31,7 @@ class Channel(Protocol):
     control knows better.
     """
 
-    def __call__(self, x: Tensor, *, round: int, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, /, *, round: int, generator: torch.Generator) -> Tensor:
         """Turn x: complex [..., K, n] into y: complex [..., N_r, n]."""
         ...
 

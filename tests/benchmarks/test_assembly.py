@@ -93,7 +93,7 @@ def test_options_mean_the_same_in_any_order():
             "--uplink.fading Jakes --uplink.fading.doppler_hz inf",
             r"doppler_hz must be a number or a list of numbers, got 'inf'; YAML writes .inf",
         ),
-        ("--uplink.fading 3", "fading must be Fading or FadingProcess, got 3; for example NoFading"),
+        ("--uplink.fading 3", "fading must be a fading law or a model of paths, got 3; for example NoFading"),
         ("--uplink.fading [Rayleigh,Rician]", "fading must be one component, got a list of 2"),
         ("--uplink.fading TruncatedInversion", "TruncatedInversion does not belong here. It may be NoFading"),
         ("--uplink.fading Multipath --uplink.fading.paths Rayleigh", r"fading.paths: Rayleigh does not belong here"),

@@ -10,13 +10,13 @@ from laser_wireless.benchmarks.assembly import BadConfiguration, build, componen
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy
-from laser_wireless.benchmarks.calculations.theory_command import Communication
-from laser_wireless.benchmarks.channel_study import ChannelStudy
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.sweeps.candidates import Scheme
 from laser_wireless.benchmarks.sweeps.spectrum import Spectrum
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 from laser_wireless.benchmarks.tasks import Cifar, Digits, Mnist, StdlibText, WikiText
+from laser_wireless.benchmarks.theory_command import Communication
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.benchmarks.vocabulary import CLASSES
 from laser_wireless.channels import AnalogUplink

@@ -6,10 +6,10 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from laser_wireless.benchmarks import channel_study
-from laser_wireless.benchmarks.channel_study import AVERAGED, CONDITIONAL, SIMULATED, ChannelStudy, cases, study
+from laser_wireless.benchmarks.channel_views import study as channel_study
 from laser_wireless.benchmarks.channel_views.draws import draw_runs, seed_of_run
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
+from laser_wireless.benchmarks.channel_views.study import AVERAGED, CONDITIONAL, SIMULATED, ChannelStudy, cases, study
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.channels.csi.models import DelayedCsi, NoisyCsi

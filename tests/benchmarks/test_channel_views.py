@@ -10,10 +10,10 @@ import torch
 import yaml
 from scipy.special import j0
 
-from laser_wireless.benchmarks.channel_study import VIEWS, ChannelStudy
 from laser_wireless.benchmarks.channel_views.correlation import first_below
 from laser_wireless.benchmarks.channel_views.gains import k_factor_by_moments
 from laser_wireless.benchmarks.channel_views.spectrogram import study_spectrogram
+from laser_wireless.benchmarks.channel_views.study import VIEWS, ChannelStudy
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.channels.waveform import Ofdm

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from laser_wireless.benchmarks.assembly import assemble, component, load_yaml
-from laser_wireless.benchmarks.channel_study import ChannelStudy
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.sweeps.sweep import sweep_from

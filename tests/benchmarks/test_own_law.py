@@ -11,8 +11,8 @@ import torch
 from helpers.statistical import FALSE_ALARM, assert_distributed, seeded
 from scipy.integrate import quad
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, study
 from laser_wireless.benchmarks.channel_views.laws import envelope
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
 from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
 from laser_wireless.benchmarks.theory.power_control import expected_mse
 from laser_wireless.channels import AlignedInversion, FullPower, Nakagami, Rayleigh, Rician, TruncatedInversion, Weibull

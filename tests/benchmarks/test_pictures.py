@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from laser_wireless.benchmarks import channel_plots, plots
 from laser_wireless.benchmarks.calculations import plots_theory
 from laser_wireless.benchmarks.calculations.plots_theory import plot_influence
-from laser_wireless.benchmarks.channel_plots import plot_correlation, plot_error, plot_gains, plot_spectrogram
-from laser_wireless.benchmarks.channel_study import AVERAGED, SIMULATED
+from laser_wireless.benchmarks.channel_views.plots import plot_correlation, plot_error, plot_gains, plot_spectrogram
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram
+from laser_wireless.benchmarks.channel_views.study import AVERAGED, SIMULATED
 from laser_wireless.benchmarks.picture import Series, draw_series, plain, readable
-from laser_wireless.benchmarks.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps import figures
 from laser_wireless.benchmarks.sweeps.figures import plot_communication, plot_spectrum, read_figure
+from laser_wireless.benchmarks.sweeps.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps.sweep import read_sweep
 
 AS_FOUND = {"deadline": None, "derandomize": True, "phases": [Phase.generate]}  # a drawing is too slow to shrink

@@ -10,7 +10,7 @@ from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, se
 from scipy.integrate import quad
 from scipy.stats import gamma, gengamma
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
 from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
 from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull
 from laser_wireless.channels.fading.contract import FadingProcess

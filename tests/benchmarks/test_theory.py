@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import exp1
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
 from laser_wireless.benchmarks.theory import inversion_mse, silence
 from laser_wireless.channels import AlignedInversion, NoFading, Rayleigh, Rician, TruncatedInversion
 

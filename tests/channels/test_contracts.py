@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from laser_wireless.benchmarks.channel_study import ChannelStudy
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, PRESETS

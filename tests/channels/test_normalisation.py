@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from laser_wireless.benchmarks.assembly import build, component
-from laser_wireless.benchmarks.channel_study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.channels import (
@@ -27,8 +27,8 @@ from laser_wireless.channels import (
     TruncatedInversion,
     Unnormalised,
     draw_rounds,
-    normalisation,
 )
+from laser_wireless.channels.fading import normalisation
 from laser_wireless.channels.fading.mean_power import check_normalised
 from laser_wireless.channels.segments import Grid
 from laser_wireless.compression import Sign, Uncompressed

@@ -15,11 +15,11 @@ import torch
 from laser_wireless.benchmarks.calculations.influence_study import InfluenceStudy
 from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy
-from laser_wireless.benchmarks.calculations.theory_command import Communication
-from laser_wireless.benchmarks.channel_study import ChannelStudy
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.sweeps.communication_study import Communication as CommunicationStudy
 from laser_wireless.benchmarks.sweeps.spectrum import Spectrum
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
+from laser_wireless.benchmarks.theory_command import Communication
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS
 

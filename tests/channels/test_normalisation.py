@@ -233,7 +233,7 @@ def test_a_slow_law_is_asked_for_few_rounds(monkeypatch):
     ],
 )
 def test_laws_of_the_package_are_not_drawn(monkeypatch, fading):
-    monkeypatch.setattr("laser_wireless.channels.fading.sample", lambda *args: pytest.fail("drawn"))
+    monkeypatch.setattr("laser_wireless.channels.fading.mean_power.sample", lambda *args: pytest.fail("drawn"))
     check(fading)
     with pytest.raises(pytest.fail.Exception, match="drawn"):
         check(Multipath(paths=two_paths()))
@@ -374,6 +374,6 @@ def test_options_and_yaml_can_say_that_it_is_meant(way, tmp_path, monkeypatch):
 def test_a_tensorflow_function_is_the_users_however_it_is_named(monkeypatch):
     fading = object.__new__(TensorFlowFading)  # without TensorFlow
     object.__setattr__(fading, "function", "my_module.my_fading")
-    monkeypatch.setattr("laser_wireless.channels.fading.sample", lambda *args: pytest.fail("drawn"))
+    monkeypatch.setattr("laser_wireless.channels.fading.mean_power.sample", lambda *args: pytest.fail("drawn"))
     with pytest.raises(pytest.fail.Exception, match="drawn"):
         check(fading)

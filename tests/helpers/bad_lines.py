@@ -135,7 +135,7 @@ LINES = [
     ("channel --fading &a[*a]", "--fading"),
     ("channel --fading !!python/object:os.system", "--fading"),
     ("channel --fading []", "fading must hold at least one entry"),
-    ("channel --fading [Rayleigh,null]", "fading[1] must be Fading or FadingProcess, got null"),
+    ("channel --fading [Rayleigh,null]", "fading[1] must be a fading law or a model of paths, got null"),
     ("channel --fading [Rayleigh,3]", "fading[1]"),
     ("channel --fading math.pi", "fading"),
     ("channel --fading os.path", "fading"),

@@ -21,6 +21,7 @@ from laser_wireless.benchmarks.channel_views.labels import label_of
 from laser_wireless.benchmarks.channel_views.laws import delay_profile, mean_powers
 from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
+from laser_wireless.channels.segments import Grid
 
 Array = NDArray[np.float64]
 _FINER = 4  # delays between two that the bandwidth can tell apart
@@ -62,18 +63,7 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
             f'view "spectrogram" needs an OFDM grid of several frequency blocks, got {num_blocks}; '
             "give --ofdm Ofdm and a smaller --ofdm.subcarriers_per_block"
         )
-    h = draw_runs(
-        fading,
-        settings.num_devices,
-        grid,
-        runs=range(1),
-        num_rounds=1,
-        seed=settings.seed,
-        device=device,
-        num_rx_antennas=several(settings.num_rx_antennas)[0],
-    )[0, 0]
-    h = h.expand(*h.shape[:-1], grid.num_cells).unflatten(-1, (grid.num_slots, num_blocks)).to(torch.complex128).cpu()
-    links = h.flatten(0, 1).numpy()  # [K N_r, T, F]
+    links = _links(settings, grid, device)
     power_db = 20 * np.log10(np.maximum(np.abs(links[0]), 1e-10))
     in_delay = np.fft.ifft(links * _window(num_blocks), _FINER * num_blocks, axis=-1) * _FINER * num_blocks
     delays = np.arange(_FINER * num_blocks) / (_FINER * num_blocks * grid.block_hz)
@@ -104,6 +94,22 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
         "rms_delay_spread_s": math.nan if known is None else known.spread,
     }
     return picture, [summary]
+
+
+def _links(settings: ChannelStudy, grid: Grid, device: torch.device) -> NDArray[np.complex128]:
+    """Gains of all devices and antennas over one round: [K N_r, T, F]."""
+    h = draw_runs(
+        several(settings.fading)[0],
+        settings.num_devices,
+        grid,
+        runs=range(1),
+        num_rounds=1,
+        seed=settings.seed,
+        device=device,
+        num_rx_antennas=several(settings.num_rx_antennas)[0],
+    )[0, 0]
+    h = h.expand(*h.shape[:-1], grid.num_cells).unflatten(-1, (grid.num_slots, grid.num_frequency_blocks))
+    return h.to(torch.complex128).cpu().flatten(0, 1).numpy()
 
 
 def _profile(

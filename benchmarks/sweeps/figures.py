@@ -228,11 +228,7 @@ def _differences(
         draw_series(own, series)
         _note_gaps(own, [mean for one in series for mean in one.mean])
         for axes in dict.fromkeys((own, theirs)):
-            axes.axhline(0, color=GREY, lw=1.2)
-            axes.set_xlabel(BUDGET_SHORT)
-            axes.grid(alpha=0.25)
-            legend_below(axes)
-            readable(axes)
+            _around_zero(axes)
         own.set_title(f"{name}: {over_seeds(len(sweep.seeds), ', paired')}", fontsize="medium")
         if apart:
             theirs.set_title(f"{name}: published, another task, no interval given", fontsize="medium")
@@ -240,6 +236,15 @@ def _differences(
         axes.set_ylabel(f"test {sweep.metric}, minus the reference's")
     headline(figure, f"{title}\npoints set apart sideways")
     return save(figure, path)
+
+
+def _around_zero(axes: Axes) -> None:
+    """Dress a panel of differences."""
+    axes.axhline(0, color=GREY, lw=1.2)
+    axes.set_xlabel(BUDGET_SHORT)
+    axes.grid(alpha=0.25)
+    legend_below(axes)
+    readable(axes)
 
 
 def _axes_pair(apart: bool, title: str, measured: str) -> tuple[Axes, Axes]:

@@ -124,19 +124,8 @@ class ObserveByStages:
         left = energy if own.energy is None else (energy - own.energy).clamp(min=0)
         theirs = know("receiver", self.theirs[shared:], Knowledge(both.h), energy=left, first_place=shared)
         own, theirs = own if self.own else perfect, theirs if self.theirs else perfect
-        pilots = [known.energy for known in (own, theirs) if known.energy is not None]
-        pilot_energy = None if not pilots else sum(pilots[1:], pilots[0])
-        spread = {id(known): gains.over(segments, known) for known in (own.h, theirs.h) if known is not gains.cells}
         kept = {side: places for side, places in states.items() if places}
-        return Known(
-            spread.get(id(own.h), h),
-            spread.get(id(theirs.h), h),
-            transmitters=own,
-            left=energy if pilot_energy is None else (energy - pilot_energy).clamp(min=0),
-            pilot_energy=pilot_energy,
-            pilot_uses=own.num_channel_uses + theirs.num_channel_uses,
-            state={"csi": kept} if kept else {},
-        )
+        return _known(gains, h, segments, energy, own, theirs)._replace(state={"csi": kept} if kept else {})
 
     def _noise_at_unit_gain(self, noise_variance: Tensor, link_gain: Tensor | None) -> Tensor:
         """sigma^2 over each device's large-scale gain, prefix included; 0 for a device that nothing reaches."""
@@ -145,6 +134,22 @@ class ObserveByStages:
             return per_device
         reached = link_gain > 0
         return torch.where(reached, per_device / torch.where(reached, link_gain, 1), 0)
+
+
+def _known(gains: Gains, h: Tensor, segments: Segments, energy: Tensor, own: Knowledge, theirs: Knowledge) -> Known:
+    """What both sides know over the segments, and what is left of the energy after their pilots."""
+    pilots = [known.energy for known in (own, theirs) if known.energy is not None]
+    pilot_energy = None if not pilots else sum(pilots[1:], pilots[0])
+    spread = {id(known): gains.over(segments, known) for known in (own.h, theirs.h) if known is not gains.cells}
+    return Known(
+        spread.get(id(own.h), h),
+        spread.get(id(theirs.h), h),
+        transmitters=own,
+        left=energy if pilot_energy is None else (energy - pilot_energy).clamp(min=0),
+        pilot_energy=pilot_energy,
+        pilot_uses=own.num_channel_uses + theirs.num_channel_uses,
+        state={},
+    )
 
 
 def observation(own: Csi | list[Csi], theirs: Csi | list[Csi], prefix_overhead: float) -> Observation:

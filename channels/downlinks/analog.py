@@ -19,8 +19,13 @@ import torch
 from torch import Tensor
 
 from laser_wireless.channels.carrier import check_bandwidth
-from laser_wireless.channels.energy.allocation import Allocation, LeastNoiseAllocation
-from laser_wireless.channels.energy.budgets import budget_of_round, check_budget, spendable
+from laser_wireless.channels.energy.allocation import (
+    Allocation,
+    LeastNoiseAllocation,
+    budget_of_round,
+    check_budget,
+    spendable,
+)
 from laser_wireless.channels.energy.schedules import Schedule
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
@@ -227,33 +232,48 @@ class AnalogBroadcast:
         valid = (norms.sum() + power.sum() + budget.sum()).isfinite()  # a sum of terms >= 0
 
         amplitude = self._amplitude(norms, layout, budget, values.dtype)  # [1, B]
-        heard = (power >= self.threshold) & (power > 0) & valid  # [K]
-        loud = amplitude > 0  # [1, B]
-        reach = (amplitude.masked_fill(~loud, 1) * root(power).unsqueeze(-1)).masked_fill(~heard.unsqueeze(-1), 1)
-        std = (math.sqrt(self.noise_variance) / reach).clamp(max=torch.finfo(values.dtype).max) * loud * heard.unsqueeze(-1)
-
+        listens = (power >= self.threshold) & (power > 0) & valid  # [K]
+        std = self._noise(amplitude, power, listens, values.dtype)  # [K, B]
         generator = streams.generator("downlink noise", round, values.device)
         n = torch.randn(num_devices, len(values), dtype=values.dtype, device=values.device, generator=generator)
         received = (scale if std.requires_grad else scale_)(n, std.to(n.dtype), segments) + values
-        missed = ~heard.unsqueeze(-1) | segments.expand(~loud & (norms > 0))  # a block without energy is not heard either
-        received = torch.where(missed, held, received)
+        silent = segments.expand((amplitude <= 0) & (norms > 0))  # a block without energy does not arrive either
+        received = torch.where(~listens.unsqueeze(-1) | silent, held, received)
         valid = valid & is_finite(received.flatten()).squeeze(-1)  # noise beyond the range of the dtype
         received = torch.where(valid, received, held)
 
         spent = (amplitude.detach() * norms.detach()).square().sum().masked_fill(~valid, 0)
-        ledger = DownlinkLedger(
+        ledger = self._ledger(round, layout, spent, budget, listens, num_devices * drawn.fades, valid)
+        return Delivery(received, ledger, std.detach().square(), drawn.state.get("fading", {}))
+
+    def _ledger(
+        self,
+        round: int,
+        layout: tuple[int, ...],
+        spent: Tensor,
+        budget: Tensor,
+        listens: Tensor,
+        known_gains: int,
+        valid: Tensor,
+    ) -> DownlinkLedger:
+        return DownlinkLedger(
             round=round,
-            num_symbols=len(values),
+            num_symbols=sum(layout),
             bandwidth_hz=self.bandwidth_hz,
             energy_spent=spent,
             energy_allowed=budget.squeeze(0),
             bits=torch.zeros_like(spent),
-            received=heard,
+            received=listens,
             side_information=len(layout),
-            known_gains=num_devices * drawn.fades,
+            known_gains=known_gains,
             nonfinite=~valid,
         )
-        return Delivery(received, ledger, std.detach().square(), drawn.state.get("fading", {}))
+
+    def _noise(self, amplitude: Tensor, power: Tensor, listens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Standard deviation of each block at each device: float64 [K, B], 0 where nothing is sent or received."""
+        loud, listens = amplitude > 0, listens.unsqueeze(-1)
+        reach = (amplitude.masked_fill(~loud, 1) * root(power).unsqueeze(-1)).masked_fill(~listens, 1)
+        return (math.sqrt(self.noise_variance) / reach).clamp(max=torch.finfo(dtype).max) * loud * listens
 
     def _amplitude(self, norms: Tensor, layout: tuple[int, ...], budget: Tensor, dtype: torch.dtype) -> Tensor:
         """a_b: float64 [1, B], 0 for a block of zeros."""

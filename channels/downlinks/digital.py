@@ -18,7 +18,7 @@ from torch import Tensor
 
 from laser_wireless.channels.carrier import check_bandwidth
 from laser_wireless.channels.downlinks.analog import Delivery, DownlinkLedger, check_values, one_coherence_block
-from laser_wireless.channels.energy.budgets import budget_of_round, check_budget
+from laser_wireless.channels.energy.allocation import budget_of_round, check_budget
 from laser_wireless.channels.energy.schedules import Schedule
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
@@ -89,26 +89,21 @@ class DigitalBroadcast:
     ) -> Delivery:
         """Broadcast the change of a round; see `Downlink`. `held` must be the common copy [1, d]."""
         check_values(values, layout, num_devices, held)
-        if len(held) != 1:
-            raise ValueError(f"held must be the devices' common copy [1, d], got {list(held.shape)}; start from one model")
-        segments, d = one_coherence_block(layout), len(values)
-        num_symbols = math.ceil(d * self.symbols_per_parameter)
-        grid = Grid(num_slots=1, symbols_per_cell=num_symbols)
-        drawn = self.radio.draw(num_devices, grid, Round(round, streams), like=values, state=state)
+        _check_common(held)
+        segments, num_symbols = one_coherence_block(layout), math.ceil(len(values) * self.symbols_per_parameter)
+        grid, now = Grid(num_slots=1, symbols_per_cell=num_symbols), Round(round, streams)
+        drawn = self.radio.draw(num_devices, grid, now, like=values, state=state)
         power = drawn.powers().flatten().expand(num_devices)
         budget = budget_of_round(self.energy_budget, round, values)
         difference = values - held  # [1, d]
-        largest = measure(difference, segments)[1]  # [1, B]
-        largest = (largest * (1 + 2**-22)).float().to(values.dtype)  # sent as float32, rounded up
+        largest = (measure(difference, segments)[1] * (1 + 2**-22)).float().to(values.dtype)  # [1, B], as sent, rounded up
         valid = (largest.double().sum() + power.sum() + budget.sum()).isfinite()
 
-        q, bits, energy = self._rate(power.amin(), budget.squeeze(0), d, len(layout), num_symbols, valid)
+        q, bits, energy = self._rate(power.amin(), budget.squeeze(0), len(values), len(layout), num_symbols, valid)
         step = (2 * largest / (2**q - 1).clamp(min=1)).to(values.dtype)  # [1, B]
-        generator = streams.generator("downlink noise", round, values.device)
+        sent, generator = q > 0, now.generator("downlink noise", values.device)
         rounded = _round_stochastically(difference, largest, step, segments, generator)
-        sent = q > 0
         received = torch.where(sent, held + rounded, held)
-
         ledger = DownlinkLedger(
             round=round,
             num_symbols=num_symbols,
@@ -137,6 +132,11 @@ class DigitalBroadcast:
         bits = torch.where(q > 0, q * d + _BITS_PER_SCALE * num_blocks, 0)
         needed = noise_energy * torch.expm1(2 * math.log(2) * bits / num_symbols) / power
         return q, bits, torch.where(q > 0, torch.minimum(needed, budget), 0)
+
+
+def _check_common(held: Tensor) -> None:
+    if len(held) != 1:
+        raise ValueError(f"held must be the devices' common copy [1, d], got {list(held.shape)}; start from one model")
 
 
 def _round_stochastically(

@@ -9,18 +9,24 @@ channel use, x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands giv
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from laser_wireless.channels.brief import brief
 from laser_wireless.channels.carrier import Baseband, Carrier, Coherence, SingleCarrier, as_channel_uses, channel_uses
 from laser_wireless.channels.csi.contract import Csi
 from laser_wireless.channels.csi.models import PerfectCsi
-from laser_wireless.channels.csi.observation import Observation, observation
-from laser_wireless.channels.energy.allocation import Allocation, NormAllocation, shares_of
-from laser_wireless.channels.energy.budgets import Budget, EnergyOfRound, spendable
+from laser_wireless.channels.csi.observation import Known, Observation, observation
+from laser_wireless.channels.energy.allocation import (
+    Allocation,
+    Budget,
+    Energies,
+    EnergyOfRound,
+    NormAllocation,
+    shares_of,
+    spendable,
+)
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
@@ -34,15 +40,16 @@ from laser_wireless.channels.receivers.contract import Receiver
 from laser_wireless.channels.receivers.single_antenna import SingleAntenna
 from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, of_valid_rounds, remembered, scale_state
-from laser_wireless.channels.segments import Grid, Segments
+from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.signals import is_finite
 from laser_wireless.channels.uplinks.medium import Arrival, Medium, SegmentMedium, transmitted
 from laser_wireless.channels.uplinks.plan import (
     Combining,
     Designer,
+    MadeDesign,
+    MeasuredMessage,
     Plan,
     Rescaling,
-    check_message,
     lowered,
     measured,
     nonfinite,
@@ -178,54 +185,66 @@ class AnalogUplink:
         gains: Tensor | None = None,
     ) -> Plan:
         """Decide gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
-        num_devices = check_message(symbols, tuple(layout))
         now, before = Round(round, streams, air), state or {}
         noise_variance = self.radio.noise_for(symbols)
-        message = measured(symbols, _segments(tuple(layout), self.carrier))
+        message = measured(symbols, tuple(layout), self.carrier)
         grid = message.segments.grid
-        drawn = self.radio.draw(num_devices, grid, now, like=symbols, state=before.get("fading"), given=gains)
+        drawn = self.radio.draw(symbols.shape[-2], grid, now, like=symbols, state=before.get("fading"), given=gains)
         h = drawn.over(message.segments, drawn.cells)
         energy = self._energies(symbols, now)
         known = self._observe(drawn, h, message.segments, energy.present, noise_variance, now, before.get("csi", {}))
-        broken = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver)  # [..., K]
-        finite = air.max(broken.to(torch.float64), dim=-1) == 0  # [..., 1]
-
-        last = scale_state(before)
-        agreement = Agreement(
-            message.segments,
-            air,
-            lambda limits: self.scale.amplitude(limits, energy.mean, last, air),
-            peaks=message.peaks,
-            link_gain=drawn.link_gain,
-        )
-        current = shares_of(self.allocation, message.block_norms(share_as), message.segments.block_sizes, air)
-        shares = self.scale.shares(current, last)
-        limit = spendable(symbols.dtype, symbols.shape[-1]) / self.carrier.prefix_overhead * known.left
-        design = self._designer(known, message.norms, limit.unsqueeze(-1) * shares, noise_variance, agreement)
-        spent, num_agreed = design.energy(message.norms), 0
-        if self.carrier.baseband == "complex" and message.segments.straddles and design.transceiver.precoder.is_complex():
-            design, spent = lowered(design, spent, symbols, limit, agreement)
-            num_agreed = self._designer.num_agreed
-        settled = design.is_finite(spent, air)
-        valid = finite & settled
-        scale = remembered(self.scale, design.transceiver.limits, shares, current, energy.mean, air)
+        broken, finite = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver, air=air)
+        made = self._made(symbols, message, energy, known, drawn.link_gain, noise_variance, share_as, now, before)
+        valid = finite & made.settled
         return Plan(
             message=message,
             gains=h,
             taps=drawn.taps,
             energies=energy,
             known=known,
-            design=design,
-            noise_amplitude=self._designer.noise_amplitude(design.combiner),
-            arriving=self._designer.through(design.combiner, h) * design.transceiver.precoder,
+            design=made.design,
+            noise_amplitude=self._designer.noise_amplitude(made.design.combiner),
+            arriving=self._designer.through(made.design.combiner, h) * made.design.transceiver.precoder,
             noise_variance=noise_variance,
-            num_agreed=num_agreed,
-            energy=spent.detach().masked_fill(~valid, 0),
+            num_agreed=made.num_agreed,
+            energy=made.energy.detach().masked_fill(~valid, 0),
             valid=valid,
             nonfinite=broken,
-            unsettled=finite & ~settled,
-            state={**scale, **drawn.state, **known.state},
+            unsettled=finite & ~made.settled,
+            state={**made.scale, **drawn.state, **known.state},
         )
+
+    def _made(
+        self,
+        symbols: Tensor,
+        message: MeasuredMessage,
+        energy: Energies,
+        known: Known,
+        link_gain: Tensor | None,
+        noise_variance: Tensor,
+        share_as: tuple[int, ...] | None,
+        now: Round,
+        before: UplinkState,
+    ) -> MadeDesign:
+        """Split the energy over the blocks and design transmitters and receiver for it."""
+        last, segments = scale_state(before), message.segments
+        agreement = Agreement(
+            segments,
+            now.air,
+            lambda limits: self.scale.amplitude(limits, energy.mean, last, now.air),
+            peaks=message.peaks,
+            link_gain=link_gain,
+        )
+        current = shares_of(self.allocation, message.block_norms(share_as), segments.block_sizes, now.air)
+        shares = self.scale.shares(current, last)
+        limit = spendable(symbols.dtype, symbols.shape[-1]) / self.carrier.prefix_overhead * known.left
+        design = self._designer(known, message.norms, limit.unsqueeze(-1) * shares, noise_variance, agreement)
+        spent, num_agreed = design.energy(message.norms), 0
+        if self.carrier.baseband == "complex" and segments.straddles and design.transceiver.precoder.is_complex():
+            design, spent = lowered(design, spent, symbols, limit, agreement)
+            num_agreed = self._designer.num_agreed
+        scale = remembered(self.scale, design.transceiver.limits, shares, current, energy.mean, now.air)
+        return MadeDesign(design, spent, design.is_finite(spent, now.air), num_agreed, scale)
 
     def transmit(self, symbols: Tensor, plan: Plan) -> Tensor:
         """Form what each device puts on the air, for study; `aggregate` does so only where it goes sample by sample.
@@ -343,9 +362,3 @@ class AnalogUplink:
 def _together(waiting_s: Tensor | None, on_air_s: float | None) -> float | Tensor | None:
     """Time waited for devices and time on the air."""
     return on_air_s if waiting_s is None else waiting_s + (on_air_s or 0.0)
-
-
-@lru_cache(maxsize=64)
-def _segments(layout: tuple[int, ...], carrier: Carrier) -> Segments:
-    """The segments of a layout; kept, since a run meets the same few layouts in every round."""
-    return Segments(layout, carrier.cells(layout))

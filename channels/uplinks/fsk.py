@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from laser_wireless.channels.carrier import check_bandwidth, seconds
-from laser_wireless.channels.energy.budgets import Budget, check_budget
+from laser_wireless.channels.energy.allocation import Budget, check_budget
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.ledger import Ledger
@@ -135,26 +135,10 @@ class FskMajorityVote:
         by_symbol = self.coherence == "symbol"
         grid = Grid(num_slots=size if by_symbol else 1, symbols_per_cell=1 if by_symbol else size)
         now = Round(round, streams, air)
-        start = start_round(
-            symbols,
-            tuple(layout),
-            grid,
-            now,
-            radio=self.radio,
-            energy_budget=self.energy_budget,
-            state=state,
-            gains=gains,
-        )
+        start = start_round(symbols, tuple(layout), grid, now, self.radio, self.energy_budget, state, gains)
         votes = self._votes(symbols, start)
-        generator = now.generator("phases", symbols.device)
-        tones = _tones(votes, start, generator)  # [..., S, 2, 2]
-        tones = air.sum(tones.unsqueeze(-4), dim=-4).squeeze(-4)
-        noise_variance = self.radio.noise_for(symbols)
-        shape = torch.broadcast_shapes(tones.shape, (*noise_variance.shape, 1, 1, 1))
-        generator = now.generator("noise", symbols.device)
-        n = torch.randn(shape, dtype=tones.dtype, device=tones.device, generator=generator)
-        received = tones + n * noise_variance.sqrt().to(tones.dtype)[..., None, None, None]
-        energy = received.square().sum(-1)
+        tones = _tones(votes, start, now.generator("phases", symbols.device))  # [..., S, 2, 2]
+        energy = self._noisy(air.sum(tones.unsqueeze(-4), dim=-4).squeeze(-4), now).square().sum(-1)
         decided = energy[..., 0] - energy[..., 1]
         finite = is_finite(decided)
         valid = start.valid & finite
@@ -163,6 +147,13 @@ class FskMajorityVote:
         segments = segments_of((size,), Grid(num_slots=1, symbols_per_cell=size))
         ledger = replace(self._ledger(start, votes, round, air), overflow=(start.valid & ~finite).squeeze(-1))
         return VoteReception(estimate, ledger, voters.unsqueeze(-1), segments, None, start.state)
+
+    def _noisy(self, tones: Tensor, now: Round) -> Tensor:
+        """Tones [..., S, 2 tones, 2 parts] with the receiver's noise."""
+        noise_variance = self.radio.noise_for(tones)
+        shape = torch.broadcast_shapes(tones.shape, (*noise_variance.shape, 1, 1, 1))
+        n = torch.randn(shape, dtype=tones.dtype, device=tones.device, generator=now.generator("noise", tones.device))
+        return tones + n * noise_variance.sqrt().to(tones.dtype)[..., None, None, None]
 
     def _votes(self, symbols: Tensor, start: RoundStart) -> Tensor:
         """int8 [..., K, S]: 1, -1, or 0 where a device abstains."""

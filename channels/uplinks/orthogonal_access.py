@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from laser_wireless.channels.carrier import check_bandwidth, seconds
 from laser_wireless.channels.digital.link_rate import Capacity, Link
 from laser_wireless.channels.digital.quantisation import Quantised, Quantiser, StochasticQuantiser
-from laser_wireless.channels.energy.budgets import Budget, check_budget
+from laser_wireless.channels.energy.allocation import Budget, check_budget
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.ledger import Ledger
@@ -153,53 +153,47 @@ class DigitalUplink:
         layout = tuple(layout)
         segments = segments_of(layout, Grid(num_slots=1, symbols_per_cell=sum(layout)))
         now = Round(round, streams, air)
-        start = start_round(
-            symbols,
-            layout,
-            segments.grid,
-            now,
-            radio=self.radio,
-            energy_budget=self.energy_budget,
-            state=state,
-            gains=gains,
-        )
+        start = start_round(symbols, layout, segments.grid, now, self.radio, self.energy_budget, state, gains)
         own_uses = self._own_uses(symbols, air)
-        snr = self._snr(start, own_uses)
-        allowed = self._allowed(snr, start, own_uses, sum(layout))
-        generator = now.generator("quantiser", symbols.device)
-        quantised = self.quantiser(symbols.detach(), layout, allowed, generator=generator)
-        generator = now.generator("errors", symbols.device)
-        packets = self.link.arrivals(snr, allowed, own_uses, generator=generator)
-        sent = segments.expand(quantised.sent & start.valid.unsqueeze(-1))
-        arrived = sent & _intact(packets, quantised)  # [..., K, S]
-
+        sent, arrived, quantised = self._send(symbols, layout, segments, start, own_uses, now)
         decoded = torch.where(arrived, quantised.values, 0)
         if symbols.requires_grad:  # straight through: the value is that of before
             decoded = decoded + torch.where(arrived, symbols - symbols.detach(), 0)
-        heard = air.sum(arrived.to(symbols.dtype), dim=-2)  # [..., 1, S]
-        count = heard
-        if self.mean_over == "all":
-            count = air.sum((start.budget > 0).to(symbols.dtype), dim=-1).unsqueeze(-1).expand(heard.shape)
-        received = _mean_in_blocks(arrived, layout)
-        outage = (heard == 0).double().mean(-1).squeeze(-1)
-        sent_part = sent.double().mean(-1)
+        num_received = air.sum(arrived.to(symbols.dtype), dim=-2)  # [..., 1, S]
+        count = self._count(num_received, start, air)
         estimate = (air.sum(decoded, dim=-2) / count.clamp(min=1)).squeeze(-2)
         valid = start.valid & is_finite(estimate)
-        ledger = replace(
-            self._ledger(start, sent_part, outage, own_uses, round, symbols.shape[-1]),
-            bits=quantised.bits * start.valid,
-            overflow=(start.valid & ~valid).squeeze(-1),
-            lost=(sent & ~arrived).double().mean(-1) / sent_part.masked_fill(sent_part == 0, 1),
-        )
+        lost = (sent & ~arrived).double().mean(-1)
+        ledger = self._ledger(start, sent.double().mean(-1), (num_received == 0).double().mean(-1), own_uses, now, layout)
+        received = _mean_in_blocks(arrived, layout)
         return DigitalReception(
             estimate=estimate.masked_fill(~valid, 0),
-            ledger=ledger,
+            ledger=replace(ledger, **_of_packets(ledger, lost, quantised, start, valid)),
             delivered=received,
             segments=segments,
             noise_variance=_error_variance(quantised.variance, received, _mean_in_blocks(count, layout), air),
             state=start.state,
             decoded=decoded.masked_fill(~valid.unsqueeze(-1), 0),
         )
+
+    def _send(
+        self, symbols: Tensor, layout: tuple[int, ...], segments: Segments, start: RoundStart, own_uses: Tensor, now: Round
+    ) -> tuple[Tensor, Tensor, Quantised]:
+        """Quantise and code: which symbols were sent and which arrived, bool [..., K, S], and their values."""
+        snr = self._snr(start, own_uses)
+        allowed = self._allowed(snr, start, own_uses, sum(layout))
+        generator = now.generator("quantiser", symbols.device)
+        quantised = self.quantiser(symbols.detach(), layout, allowed, generator=generator)
+        packets = self.link.arrivals(snr, allowed, own_uses, generator=now.generator("errors", symbols.device))
+        sent = segments.expand(quantised.sent & start.valid.unsqueeze(-1))
+        return sent, sent & _intact(packets, quantised), quantised
+
+    def _count(self, num_received: Tensor, start: RoundStart, air: Air) -> Tensor:
+        """By how many devices the sum is divided, [..., 1, S]."""
+        if self.mean_over == "received":
+            return num_received
+        powered = air.sum((start.budget > 0).to(num_received.dtype), dim=-1)
+        return powered.unsqueeze(-1).expand(num_received.shape)
 
     def _own_uses(self, symbols: Tensor, air: Air) -> Tensor:
         """Channel uses of each device, float64 [1]: an equal part of all."""
@@ -235,15 +229,22 @@ class DigitalUplink:
         return torch.where(powered, bits.clamp(max=_MOST_BITS * num_symbols), 0)
 
     def _ledger(
-        self, start: RoundStart, sent_part: Tensor, outage: Tensor, own_uses: Tensor, round: int, num_symbols: int
+        self,
+        start: RoundStart,
+        sent_part: Tensor,
+        outage: Tensor,
+        own_uses: Tensor,
+        now: Round,
+        layout: tuple[int, ...],
     ) -> Ledger:
+        num_symbols = sum(layout)
         spent = start.budget.detach() * (sent_part > 0)
         uses = self._uses(num_symbols)
         while_sending = own_uses if self.access == "tdma" else torch.full_like(own_uses, uses)
         peak = spent / (2 * while_sending).clamp(min=1)
         adaptive = self.fixed_rate is None and not isinstance(self.fading, NoFading)
         return Ledger(
-            round=round,
+            round=now.index,
             num_symbols=num_symbols,
             num_channel_uses=uses,
             seconds=seconds(uses, self.bandwidth_hz),
@@ -252,11 +253,21 @@ class DigitalUplink:
             peak_power=peak,
             papr=peak * 2 * uses / (spent + (spent == 0)),
             active_fraction=sent_part,
-            outage=outage,
+            outage=outage.squeeze(-1),
             side_information=0,
             known_gains=spent.shape[-1] if adaptive else 0,
             nonfinite=start.nonfinite.expand(spent.shape),
         )
+
+
+def _of_packets(ledger: Ledger, lost: Tensor, quantised: Quantised, start: RoundStart, valid: Tensor) -> dict[str, Any]:
+    """Columns of the ledger that only a digital uplink has."""
+    sent = ledger.active_fraction
+    return {
+        "bits": quantised.bits * start.valid,
+        "overflow": (start.valid & ~valid).squeeze(-1),
+        "lost": lost / sent.masked_fill(sent == 0, 1),
+    }
 
 
 def _mean_in_blocks(values: Tensor, layout: tuple[int, ...]) -> Tensor:

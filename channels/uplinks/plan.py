@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.carrier import Carrier
 from laser_wireless.channels.csi.observation import Known
-from laser_wireless.channels.energy.budgets import Energies
+from laser_wireless.channels.energy.allocation import Energies
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl, Transceiver
 from laser_wireless.channels.receivers.contract import Receiver, delivered_by
 from laser_wireless.channels.round import Air
@@ -61,6 +62,21 @@ class Design(NamedTuple):
         """Whether precoders, which spend energy [..., K], and combiner are numbers: bool [..., 1]."""
         broken = air.max((~energy.isfinite()).double(), dim=-1) > 0
         return ~(broken | self.combiner.isnan().flatten(-2).any(-1, keepdim=True))
+
+
+class MadeDesign(NamedTuple):
+    """A design for the energy of a round.
+
+    design: within every device's limit. energy: float64 [..., K], that it spends. num_agreed: see `Plan`.
+    settled: bool [..., 1], whether all of it are numbers.
+    scale: "scale", for the next round; empty if nothing is kept.
+    """
+
+    design: Design
+    energy: Tensor
+    settled: Tensor
+    num_agreed: int
+    scale: dict[str, dict[str, Tensor]]
 
 
 class Designer(Protocol):
@@ -197,9 +213,17 @@ class Combining:
         return root(combiner.abs().square().sum(-2)).double()
 
 
-def measured(symbols: Tensor, segments: Segments) -> MeasuredMessage:
-    """Measure a message [..., K, S]."""
+def measured(symbols: Tensor, layout: tuple[int, ...], carrier: Carrier) -> MeasuredMessage:
+    """Check and measure a message [..., K, S]; see `check_message`."""
+    check_message(symbols, layout)
+    segments = _segments(layout, carrier)
     return MeasuredMessage(segments, *measure(symbols, segments))
+
+
+@lru_cache(maxsize=64)
+def _segments(layout: tuple[int, ...], carrier: Carrier) -> Segments:
+    """The segments of a layout; kept, since a run meets the same few layouts in every round."""
+    return Segments(layout, carrier.cells(layout))
 
 
 def lowered(design: Design, energy: Tensor, symbols: Tensor, limit: Tensor, agreement: Agreement) -> tuple[Design, Tensor]:
@@ -227,12 +251,17 @@ def lowered(design: Design, energy: Tensor, symbols: Tensor, limit: Tensor, agre
     return Design(lower, design.combiner * factor), total / factor.squeeze(-1).square()
 
 
-def nonfinite(norms: Tensor, budget: Tensor, *gains: Tensor) -> Tensor:
-    """Devices whose message, gains or budget are not finite, or too large for the energy to be a number: bool [..., K]."""
+def nonfinite(norms: Tensor, budget: Tensor, *gains: Tensor, air: Air) -> tuple[Tensor, Tensor]:
+    """Devices whose message, gains or budget are not finite, or too large for the energy to be a number.
+
+    Returns:
+        bool [..., K], by device; and bool [..., 1], whether all are well.
+    """
     total = norms.square().sum(-1)  # of terms >= 0
     for h in {id(h): h for h in gains}.values():
         total = total + h.abs().sum((-1, -2))
-    return ~((total + budget < torch.inf) & (budget >= 0))
+    broken = ~((total + budget < torch.inf) & (budget >= 0))
+    return broken, air.max(broken.double(), dim=-1) == 0
 
 
 def check_message(symbols: Tensor, layout: tuple[int, ...]) -> int:

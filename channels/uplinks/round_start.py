@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.channels.energy.budgets import Budget, device_budgets
+from laser_wireless.channels.energy.allocation import Budget, device_budgets
 from laser_wireless.channels.radio_link import RadioLink
 from laser_wireless.channels.round import Round
 from laser_wireless.channels.segments import Grid
@@ -41,7 +41,6 @@ def start_round(
     layout: tuple[int, ...],
     grid: Grid,
     now: Round,
-    *,
     radio: RadioLink,
     energy_budget: Budget,
     state: UplinkState | None,

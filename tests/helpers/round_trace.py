@@ -1,6 +1,6 @@
 """What a round runs through: the package's files that are entered and the switches that are met, counted by tracing.
 
-    python tests/helpers/round_trace.py    # the flat AWGN round of the README, LASER
+    python tests/helpers/round_trace.py    # a flat AWGN round, and the bridge's exchange around it
 
 A switch is an `if`, a conditional expression, a `match` or a filter of a comprehension; each counts once, wherever it leads.
 """
@@ -74,7 +74,18 @@ def _short(name: str) -> str:
 
 
 def flat_round() -> Callable[[], Any]:
-    """An `exchange` of LASER over the Gaussian channel, one round behind it."""
+    """A round of `AnalogUplink` over the Gaussian channel, one round behind it."""
+    import torch
+
+    from laser_wireless.channels import AnalogUplink, Streams
+
+    uplink, streams, messages = AnalogUplink(energy_budget=10.0), Streams(0), torch.ones(4, 60)
+    uplink.aggregate(messages, (60,), round=0, streams=streams)
+    return lambda: uplink.aggregate(messages, (60,), round=1, streams=streams)
+
+
+def flat_exchange() -> Callable[[], Any]:
+    """The same behind a bridge, with LASER's messages."""
     import torch
 
     from laser_wireless.channels import AnalogUplink
@@ -82,7 +93,8 @@ def flat_round() -> Callable[[], Any]:
     from laser_wireless.training import UplinkBridge
 
     model = torch.nn.Linear(8, 4)
-    bridge = UplinkBridge(model, num_devices=2, compressor=LowRank(rank=2), uplink=AnalogUplink(energy_budget=10.0), seed=0)
+    uplink = AnalogUplink(energy_budget=10.0)
+    bridge = UplinkBridge(model, num_devices=2, compressor=LowRank(rank=2), uplink=uplink, seed=0)
 
     def gradients() -> None:
         for device in range(2):
@@ -96,7 +108,8 @@ def flat_round() -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    course = course_of(flat_round())
-    for name in course.files:
-        print(f"{sum(file == name for file, _ in course.switches):4d}  {name}")
-    print(f"{len(course.switches):4d}  switches in {len(course.files)} files")
+    for action in (flat_round, flat_exchange):
+        course = course_of(action())
+        for name in course.files:
+            print(f"{sum(file == name for file, _ in course.switches):4d}  {name}")
+        print(f"{len(course.switches):4d}  switches in {len(course.files)} files: {action.__doc__}\n")

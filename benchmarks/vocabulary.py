@@ -1,87 +1,35 @@
-"""The words of code, options and YAML: class names, and the papers' names as presets of them."""
+"""The names of code, options and YAML: public classes, and the papers' names as presets of them.
+
+What fits a parameter is read from its annotation: the public classes that offer what its protocol asks for, method by method
+and argument by argument, or the classes that it names. A class is public by its family's `__all__`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
-_PATHS = ("TappedDelayLine", "SionnaTdl", "SionnaCdl", "SionnaRayleigh", "SionnaCell", "RayTraced", "PathTrace")
-_CSI = ("PerfectCsi", "NoCsi", "NoisyCsi", "PilotCsi", "DelayedCsi", "PhaseOnlyCsi", "QuantisedCsi")
-
-_CHANNELS: dict[str, tuple[str, ...]] = {
-    "uplink": ("AnalogUplink", "DigitalUplink", "FskMajorityVote"),
-    "fading": (
-        "NoFading",
-        "Rayleigh",
-        "Rician",
-        "Nakagami",
-        "Weibull",
-        "AlphaMu",
-        "GaussMarkov",
-        "Jakes",
-        "CorrelatedLaw",
-        "tdl-c",
-        "umi",
-        "Multipath",
-        *_PATHS,
-        "Trace",
-        "TensorFlowFading",
-        "Unnormalised",
-    ),
-    "paths": _PATHS,
-    "scene": ("Scene",),
-    "law": ("Nakagami", "Weibull", "AlphaMu"),
-    "process": ("GaussMarkov", "Jakes"),
-    "link_gain": ("CellGain", "LogNormalShadowing"),
-    "path_loss": ("LogDistance", "UMiPathLoss", "UMaPathLoss", "RMaPathLoss", "InHPathLoss"),
-    "placement": ("Annulus", "Distances", "Positions"),
-    "csi": _CSI,
-    "receiver_csi": _CSI,
-    "participation": ("EveryDevice", "RandomDropout", "Stragglers"),
-    "power_control": (
-        "AlignedInversion",
-        "TruncatedInversion",
-        "MseOptimal",
-        "FullPower",
-        "RegularisedInversion",
-        "TimeVaryingPrecoding",
-        "OpenLoop",
-        "PeakLimited",
-    ),
-    "receiver": ("SingleAntenna", "MaximumRatio", "ZeroForcing", "Lmmse"),
-    "impairments": (
-        "PhaseError",
-        "CarrierFrequencyOffset",
-        "PhaseNoise",
-        "TimingOffset",
-        "Rapp",
-        "Saleh",
-        "Clipping",
-        "Quantiser",
-        "IqImbalance",
-    ),
-    "front_end": (
-        "OtherCells",
-        "BarrageJammer",
-        "PulsedJammer",
-        "ToneJammer",
-        "BernoulliGaussianNoise",
-        "MiddletonNoise",
-        "PhaseNoise",
-        "IqImbalance",
-        "Quantiser",
-    ),
-    **dict.fromkeys(("rad", "hz", "samples", "amplitude_db", "phase_rad"), ("NormalSpread", "UniformSpread")),
-    "channel": ("TensorFlowChannel",),
-    "ofdm": ("Ofdm",),
-    "link": ("Capacity", "FiniteBlocklength", "LdpcLink"),
-    "quantiser": ("StochasticQuantiser", "SparseQuantiser"),
-    "downlink": ("NoiselessBroadcast", "AnalogBroadcast", "DigitalBroadcast"),
-    "allocation": ("NormAllocation", "LeastNoiseAllocation", "UniformAllocation"),
-    "scale": ("OracleScale", "PreviousScale"),
-    "energy_budget": ("LinearEnergy", "StepEnergy"),
-}
-_COMPRESSORS = ("LowRank", "Uncompressed", "Sign", "RandomK", "CountSketch", "TopK", "GaussianProjection")
-_TASKS = ("Cifar", "Digits", "Mnist", "StdlibText", "WikiText")
+from laser_wireless import channels, compression
+from laser_wireless.benchmarks import tasks
+from laser_wireless.benchmarks.tasks.task import Task
+from laser_wireless.channels import (
+    csi,
+    digital,
+    downlinks,
+    energy,
+    fading,
+    hardware,
+    participation,
+    power_control,
+    propagation,
+    receivers,
+    scale,
+    uplinks,
+    waveform,
+)
+from laser_wireless.channels.contracts import is_protocol
 
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
@@ -101,21 +49,107 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tdl-c": {"class_path": "TappedDelayLine", "init_args": {"profile": "C", "delay_spread_s": 100e-9}},
     "umi": {"class_path": "SionnaCell", "init_args": {"scenario": "umi"}},
 }
-"""One word -> class and arguments."""
+"""One name -> class and arguments."""
 
-CLASSES: dict[str, str] = {
-    **{name: f"laser_wireless.compression.{name}" for name in _COMPRESSORS},
-    **{name: f"laser_wireless.channels.{name}" for words in _CHANNELS.values() for name in words if name not in PRESETS},
-    **{name: f"laser_wireless.benchmarks.tasks.{name}" for name in _TASKS},
+_FAMILIES = (
+    csi,
+    digital,
+    downlinks,
+    energy,
+    fading,
+    hardware,
+    participation,
+    power_control,
+    propagation,
+    receivers,
+    scale,
+    uplinks,
+    waveform,
+)
+_COMMANDS = {
+    "task": Task,
+    "compressor": compression.Compressor,
+    "uplink": channels.Uplink,
+    "downlink": channels.Downlink,
 }
+"""Parameters of the commands themselves."""
+
+
+def _parts() -> dict[str, tuple[str, type]]:
+    """Public classes with parameters: name -> import path and class."""
+    rooms = [("compression", compression), *(("channels", family) for family in _FAMILIES), ("benchmarks.tasks", tasks)]
+    named = ((room, name, getattr(module, name)) for room, module in rooms for name in module.__all__)
+    return {
+        name: (f"laser_wireless.{room}.{name}", kind)
+        for room, name, kind in named
+        if inspect.isclass(kind) and is_dataclass(kind)
+    }
+
+
+def offers(kind: type, protocol: type) -> bool:
+    """Whether a class has a protocol's methods, with the same positional arguments and at least its keyword-only ones."""
+    methods = {name: member for name, member in vars(protocol).items() if inspect.isfunction(member)}
+    asked = {name: member for name, member in methods.items() if name == "__call__" or not name.startswith("_")}
+    return bool(asked) and all(_takes(getattr(kind, name, None), member) for name, member in asked.items())
+
+
+def _takes(method: Any, wanted: Any) -> bool:
+    if not inspect.isfunction(method):
+        return False
+    theirs, asked = (list(inspect.signature(function).parameters.values())[1:] for function in (method, wanted))
+    own = {p.name: p for p in theirs}
+    keywords = {p.name for p in asked if p.kind is p.KEYWORD_ONLY}
+    more = [p for p in theirs if p.kind is p.KEYWORD_ONLY and p.name not in keywords]
+    return (
+        [p.name for p in theirs if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        == [p.name for p in asked if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        and keywords <= set(own)
+        and all(p.default is not p.empty for p in more)
+    )
+
+
+def _serve(annotation: Any, parts: dict[str, tuple[str, type]]) -> list[str]:
+    """Names that fit an annotation; empty where it asks for no part."""
+    found: list[str] = []
+    for kind in _kinds(annotation):
+        if is_protocol(kind):
+            found += [name for name, (_, cls) in parts.items() if offers(cls, kind)]
+        else:
+            found += [name for name, (_, cls) in parts.items() if cls is kind]
+    return found
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    inner = get_args(annotation)
+    if inner:
+        for entry in inner:
+            yield from _kinds(entry)
+    elif inspect.isclass(annotation):
+        yield annotation
+
+
+def _slots(parts: dict[str, tuple[str, type]]) -> dict[str, tuple[str, ...]]:
+    """Parameters that take a part, by name over all classes -> names that fit, those of defaults first."""
+    found: dict[str, list[str]] = {name: _serve(protocol, parts) for name, protocol in _COMMANDS.items()}
+    for _, kind in parts.values():
+        hints = get_type_hints(kind)
+        for f in fields(kind):
+            if words := _serve(hints[f.name], parts):
+                default = [] if f.default_factory is MISSING else [type(f.default_factory()).__name__]
+                found[f.name] = [word for word in default if word in words] + found.get(f.name, []) + words
+    presets = {name: preset["class_path"] for name, preset in PRESETS.items()}
+    with_presets = {
+        slot: [*words, *(name for name, kind in presets.items() if kind in words)] for slot, words in found.items()
+    }
+    return {slot: tuple(dict.fromkeys(words)) for slot, words in with_presets.items()}
+
+
+_PARTS = _parts()
+CLASSES: dict[str, str] = {name: path for name, (path, _) in _PARTS.items()}
 """Class name -> import path."""
 
-COMPONENTS: dict[str, tuple[str, ...]] = {
-    "task": ("digits", "digits-linear", "stdlib-text", "mnist", "cifar10", "cifar100", "wikitext"),
-    "compressor": _COMPRESSORS,
-    **_CHANNELS,
-}
-"""Parameters that take an object or a function, wherever they stand -> the words that fit."""
+COMPONENTS: dict[str, tuple[str, ...]] = _slots(_PARTS)
+"""Parameters that take an object or a function, wherever they stand -> the names that fit."""
 
 PLAIN_WORDS: dict[str, tuple[str, ...]] = {"scale": ("least_error", "unit_sum")}
-"""Parameters that hold a component in one class and a word of its own in another -> those words."""
+"""Parameters that hold a component in one class and a name of its own in another -> those names."""

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from laser_wireless.channels.parameters import checked
 
+__all__ = ["EveryDevice", "RandomDropout", "Stragglers"]
+
 
 class Attendance(NamedTuple):
     """Who takes part in a round.

@@ -17,6 +17,8 @@ from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.round import Air
 from laser_wireless.channels.signals import root
 
+__all__ = ["OracleScale", "PreviousScale"]
+
 _LEAST_SHARE = 1e-30
 
 

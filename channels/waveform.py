@@ -18,6 +18,8 @@ from laser_wireless.channels.carrier import Baseband
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 
+__all__ = ["Ofdm"]
+
 _LONGEST_FILTER = 16  # samples of the fractional delay filter to either side
 _SHORTEST_PREFIX = 24  # samples, so that the filter is accurate
 _KAISER_BETA = 8.0

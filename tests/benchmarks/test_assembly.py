@@ -84,7 +84,7 @@ def test_options_mean_the_same_in_any_order():
     [
         ("--compressor LowRnk", "LowRnk.*did you mean LowRank"),
         ("--compressor laserr", "'laserr' is not known; did you mean laser"),
-        ("--compressor Rayleigh", "Rayleigh does not belong here. It may be LowRank"),
+        ("--compressor Rayleigh", "Rayleigh does not belong here. It may be CountSketch"),
         ("--compressor.rnk 3", "no argument 'rnk'; did you mean rank"),
         ("--compressor.rank abc", "rank must be an integer, got 'abc'"),
         ("--compressor.rank 0", "rank must be an integer >= 1"),

@@ -113,7 +113,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "StepEnergy": {"energy_budget": 1.0, "num_rounds": 12},
 }
 """Class -> arguments that it cannot do without."""
-NEEDS_MORE = ("RayTraced", "PathTrace", "Trace", "TensorFlowFading", "TensorFlowChannel")
+NEEDS_MORE = ("RayTraced", "SionnaPaths", "PathTrace", "Trace", "TensorFlowFading", "TensorFlowChannel")
 """Classes that read a file, or need an extra."""
 
 

@@ -113,7 +113,7 @@ LINES = [
     (f"{SCHEMES} {{noiseless: laser}}", "noiseless"),
     (f"{SCHEMES} {{a: null}}", "schemes.a must be one compressor"),
     (f"{SCHEMES} {{a: [laser]}}", "schemes.a must be one compressor"),
-    (f"{SCHEMES} {{a: Rayleigh}}", "schemes.a must be a compressor, such as LowRank"),
+    (f"{SCHEMES} {{a: Rayleigh}}", "schemes.a must be a compressor, such as CountSketch"),
     (f"{SCHEMES} {{a: {{compressor: null}}}}", "schemes.a.compressor"),
     (f"{SCHEMES} {{a: {{compressor: laser, uplink: 3}}}}", "schemes.a.uplink"),
     (f"{SCHEMES} {{a: {{compressor: laser, uplink: {{fading: 3}}}}}}", "schemes.a.uplink.fading"),

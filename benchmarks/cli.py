@@ -4,6 +4,7 @@
     laser sweep    compare schemes over energy budgets, and say how much power each needs
     laser channel  study a channel without a model, beside its closed forms
     laser redraw   draw the pictures of finished folders again from their CSV files, without computing
+    laser check    measure the properties that every part must have, on a part of yours
     laser theory   symbols and megabytes, influence factors, rates and noise, without running anything
 
 `laser COMMAND --help` lists the options of a command and of the components named before --help.
@@ -51,6 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "channel": _channel,
         "theory": _theory,
         "redraw": _redraw,
+        "check": _check,
     }
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
@@ -197,6 +199,13 @@ def _redraw(words: list[str]) -> int:
     from laser_wireless.benchmarks.redraw import redraw
 
     return redraw(words)
+
+
+def _check(words: list[str]) -> int:
+    """Measure the properties that every part must have."""
+    from laser_wireless.benchmarks.checks.command import check
+
+    return check(words)
 
 
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:

@@ -13,7 +13,7 @@ from docstring_parser import parse
 from laser_wireless.benchmarks.assembly import Spec, resolve
 from laser_wireless.benchmarks.bound_function import settable
 from laser_wireless.benchmarks.fitting import hints_of
-from laser_wireless.benchmarks.vocabulary import COMPONENTS, PLAIN_WORDS, PRESETS
+from laser_wireless.benchmarks.vocabulary import BROUGHT_BY, COMPONENTS, PLAIN_WORDS, PRESETS
 
 _WIDTH = 110
 
@@ -39,7 +39,7 @@ def options_of(
     for name, parameter in (inspect.signature(target).parameters if parameters is None else parameters).items():
         default = _default(target, name)
         named = components and name in COMPONENTS and not (isinstance(default, str) and default in PLAIN_WORDS.get(name, ()))
-        words = f" ({', '.join(COMPONENTS[name])} or an import path)" if named else ""
+        words = f" ({', '.join(map(_labelled, COMPONENTS[name]))} or an import path)" if named else ""
         stands = "required" if parameter.default is parameter.empty else "optional"
         if isinstance(default, int | float | str | bool | list | tuple | dict | None) and stands == "optional":
             stands = f"default {default}"
@@ -101,3 +101,8 @@ def presets(places: Collection[str]) -> str:
 
 def _arguments(arguments: Spec) -> str:
     return ", ".join(f"{name} = {value}" for name, value in arguments.items())
+
+
+def _labelled(name: str) -> str:
+    """A name, and who brings it if it is not this package."""
+    return f"{name} [{BROUGHT_BY[name]}]" if name in BROUGHT_BY else name

@@ -1,18 +1,22 @@
 """The names of code, options and YAML: public classes, and the papers' names as presets of them.
 
 What fits a parameter is read from its annotation: the public classes that offer what its protocol asks for, method by method
-and argument by argument, or the classes that it names. A class is public by its family's `__all__`.
+and argument by argument, or the classes that it names. A class is public by its family's `__all__`, or because an installed
+package brings it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, get_args
 
 from laser_wireless import channels, compression
 from laser_wireless.benchmarks import tasks
+from laser_wireless.benchmarks.fitting import hints_of
 from laser_wireless.benchmarks.tasks.task import Task
 from laser_wireless.channels import (
     csi,
@@ -30,6 +34,9 @@ from laser_wireless.channels import (
     waveform,
 )
 from laser_wireless.channels.contracts import is_protocol
+
+GROUP = "laser_wireless.parts"
+"""Entry-point group by which packages of others bring their parts."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
@@ -75,15 +82,49 @@ _COMMANDS = {
 """Parameters of the commands themselves."""
 
 
-def _parts() -> dict[str, tuple[str, type]]:
-    """Public classes with parameters: name -> import path and class."""
+class Part(NamedTuple):
+    """A class that can be named.
+
+    path: to import it from. kind: the class. distribution: that brings it, empty for this one.
+    """
+
+    path: str
+    kind: type
+    distribution: str = ""
+
+
+def _own_parts() -> dict[str, Part]:
+    """Public classes with parameters, by name."""
     rooms = [("compression", compression), *(("channels", family) for family in _FAMILIES), ("benchmarks.tasks", tasks)]
     named = ((room, name, getattr(module, name)) for room, module in rooms for name in module.__all__)
-    return {
-        name: (f"laser_wireless.{room}.{name}", kind)
-        for room, name, kind in named
-        if inspect.isclass(kind) and is_dataclass(kind)
-    }
+    classes = ((room, name, kind) for room, name, kind in named if inspect.isclass(kind) and is_dataclass(kind))
+    return {name: Part(f"laser_wireless.{room}.{name}", kind) for room, name, kind in classes}
+
+
+def joined(own: Mapping[str, Any]) -> dict[str, Part]:
+    """Classes that other distributions bring in the entry-point group `laser_wireless.parts`, by the entry's name.
+
+    What cannot be imported, is no class or has a name that is taken is left out, and said in one line on stderr.
+    """
+    found: dict[str, Part] = {}
+    for entry in entry_points(group=GROUP):
+        owner = entry.dist.name if entry.dist else "a distribution without a name"
+        try:
+            kind = entry.load()
+        except Exception as error:  # whatever their module does
+            _left_out(owner, entry.name, f"cannot be imported ({type(error).__name__}: {error})")
+            continue
+        if entry.name in own or entry.name in found:
+            _left_out(owner, entry.name, "has a name that is taken; give the entry another")
+        elif not inspect.isclass(kind):
+            _left_out(owner, entry.name, f"must be a class, got {type(kind).__name__}")
+        else:
+            found[entry.name] = Part(entry.value.replace(":", "."), kind, owner)
+    return found
+
+
+def _left_out(owner: str, name: str, why: str) -> None:
+    print(f"laser: {name} of {owner} is left out: it {why}", file=sys.stderr)
 
 
 def offers(kind: type, protocol: type) -> bool:
@@ -108,14 +149,14 @@ def _takes(method: Any, wanted: Any) -> bool:
     )
 
 
-def _serve(annotation: Any, parts: dict[str, tuple[str, type]]) -> list[str]:
+def _serve(annotation: Any, parts: Mapping[str, Part]) -> list[str]:
     """Names that fit an annotation; empty where it asks for no part."""
     found: list[str] = []
     for kind in _kinds(annotation):
         if is_protocol(kind):
-            found += [name for name, (_, cls) in parts.items() if offers(cls, kind)]
+            found += [name for name, (_, cls, _) in parts.items() if offers(cls, kind)]
         else:
-            found += [name for name, (_, cls) in parts.items() if cls is kind]
+            found += [name for name, (_, cls, _) in parts.items() if cls is kind]
     return found
 
 
@@ -128,12 +169,12 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _slots(parts: dict[str, tuple[str, type]]) -> dict[str, tuple[str, ...]]:
+def _slots(parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
     """Parameters that take a part, by name over all classes -> names that fit, those of defaults first."""
     found: dict[str, list[str]] = {name: _serve(protocol, parts) for name, protocol in _COMMANDS.items()}
-    for _, kind in parts.values():
-        hints = get_type_hints(kind)
-        for f in fields(kind):
+    for _, kind, _ in parts.values():
+        hints = hints_of(kind) if is_dataclass(kind) else {}
+        for f in fields(kind) if hints else ():
             if words := _serve(hints[f.name], parts):
                 default = [] if f.default_factory is MISSING else [type(f.default_factory()).__name__]
                 found[f.name] = [word for word in default if word in words] + found.get(f.name, []) + words
@@ -144,12 +185,16 @@ def _slots(parts: dict[str, tuple[str, type]]) -> dict[str, tuple[str, ...]]:
     return {slot: tuple(dict.fromkeys(words)) for slot, words in with_presets.items()}
 
 
-_PARTS = _parts()
-CLASSES: dict[str, str] = {name: path for name, (path, _) in _PARTS.items()}
+_PARTS = _own_parts()
+_PARTS |= joined(_PARTS)
+CLASSES: dict[str, str] = {name: part.path for name, part in _PARTS.items()}
 """Class name -> import path."""
 
 COMPONENTS: dict[str, tuple[str, ...]] = _slots(_PARTS)
 """Parameters that take an object or a function, wherever they stand -> the names that fit."""
+
+BROUGHT_BY: dict[str, str] = {name: part.distribution for name, part in _PARTS.items() if part.distribution}
+"""Class name -> the distribution of somebody else's that brings it."""
 
 PLAIN_WORDS: dict[str, tuple[str, ...]] = {"scale": ("least_error", "unit_sum")}
 """Parameters that hold a component in one class and a name of its own in another -> those names."""

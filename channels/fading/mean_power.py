@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -65,6 +66,8 @@ def _is_ours(model: Any) -> bool:
     """Whether a model, and every model or function in it, comes with this package; a law within `Unnormalised` may pass."""
     if isinstance(model, Unnormalised):
         return True
+    if isinstance(model, partial):  # whoever bound its arguments
+        return _is_ours(model.func) and all(map(_is_ours, filter(callable, [*model.args, *model.keywords.values()])))
     if isinstance(model, TensorFlowFading) or not (getattr(model, "__module__", "") or "").startswith("laser_wireless."):
         return False
     parts = [getattr(model, f.name) for f in fields(model)] if is_dataclass(model) else []

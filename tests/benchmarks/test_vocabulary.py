@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from laser_wireless.benchmarks import vocabulary
-from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, offers
+from laser_wireless.benchmarks.vocabulary import CLASSES, COMPONENTS, Part, offers
 from laser_wireless.channels import Allocation, Fading, Grid, Participation, Paths, fading, hardware, power_control
 from laser_wireless.channels.radio_link import LargeScale
 
@@ -29,11 +29,12 @@ class OwnLink:
     number: float = 1.0
 
 
-def test_a_new_law_serves_where_its_protocol_is_asked_for(monkeypatch):
-    parts = {**vocabulary._parts(), "Law": ("mine.Law", Law), "OwnLink": ("mine.OwnLink", OwnLink)}
+def test_a_new_law_serves_where_its_protocol_is_asked_for():
+    own = vocabulary._own_parts()
+    parts = {**own, "Law": Part("mine.Law", Law), "OwnLink": Part("mine.OwnLink", OwnLink)}
     slots = vocabulary._slots(parts)
     assert "Law" in slots["fading"]
-    assert slots["extra"] == tuple(name for name in slots["extra"] if offers(parts[name][1], Fading))
+    assert slots["extra"] == tuple(name for name in slots["extra"] if offers(parts[name].kind, Fading))
     assert "number" not in slots
     assert "Law" not in slots["power_control"]
 

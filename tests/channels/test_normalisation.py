@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from laser_wireless.benchmarks.assembly import build, component
+from laser_wireless.benchmarks.bound_function import BoundFunction
 from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.training_run import TrainingRun
@@ -377,3 +378,14 @@ def test_a_tensorflow_function_is_the_users_however_it_is_named(monkeypatch):
     monkeypatch.setattr("laser_wireless.channels.fading.mean_power.sample", lambda *args: pytest.fail("drawn"))
     with pytest.raises(pytest.fail.Exception, match="drawn"):
         check(fading)
+
+
+def scaled(num_devices, num_rx_antennas, grid, *, round, generator, gain: float = 1.0):
+    return gain * Rayleigh()(num_devices, num_rx_antennas, grid, round=round, generator=generator)
+
+
+def test_a_users_function_with_arguments_from_options_is_measured():
+    """Options bind arguments in a class of this package; the function is still the user's."""
+    with pytest.raises(ValueError, match=r"must have E\|h\|\^2 = 1, that of scaled\(gain=2\.0\) is"):
+        check(BoundFunction(scaled, gain=2.0))
+    check(BoundFunction(scaled, gain=1.0))

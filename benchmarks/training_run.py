@@ -255,7 +255,7 @@ class _Trainer:
         """Read the ledgers and losses that are still on the device.
 
         Raises:
-            FloatingPointError: a round was void.
+            FloatingPointError: a round was invalid.
         """
         for loss, ledger in self._unread:
             self.rows.append({"round": ledger.round, "training_loss": loss.item(), **ledger.summary()})
@@ -265,7 +265,7 @@ class _Trainer:
         """All that changes, but for the records; only a sound state is one.
 
         Raises:
-            FloatingPointError: a round was void.
+            FloatingPointError: a round was invalid.
         """
         self.read()
         return {

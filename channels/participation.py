@@ -5,7 +5,7 @@ A rule is any function of this signature:
     def my_participation(num_devices, *, round, generator):
         return Attendance(present=mask)    # bool [num_devices]
 
-An absent device sends nothing and is known to be absent: power control does not count it, and its message stays owed.
+An absent device sends nothing and is known to be absent: power control does not count it, and its message is yet to be sent.
 """
 
 from __future__ import annotations

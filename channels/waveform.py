@@ -2,7 +2,7 @@
 
 Resource elements are filled slot by slot, within a slot by blocks of subcarriers, within a block by OFDM symbols. Subcarrier
 i of N has the baseband frequency (i - (N - 1) / 2) spacing. The transforms are unitary: a subcarrier has the energy of its
-share of the samples, and noise CN(0, 2 sigma^2) per sample is CN(0, 2 sigma^2) per subcarrier. The prefix repeats the end of
+part of the samples, and noise CN(0, 2 sigma^2) per sample is CN(0, 2 sigma^2) per subcarrier. The prefix repeats the end of
 a symbol; its energy is paid from the device's budget.
 """
 

@@ -1,4 +1,4 @@
-"""Error feedback: what was asked and not delivered is owed, and asked again in the next round.
+"""Error feedback: what was asked and not delivered is the residual, asked again in the next round.
 
 For every device and round, exactly: memory before + gradient = delivered + memory after. What counts as delivered is what
 the device's own symbols decode to without noise, as far as they were sent: a device that was silent in a fade, or clipped,
@@ -27,7 +27,7 @@ def settle_(
 ) -> None:
     """Leave in memory [K, d] what each device still owes after a round; in place.
 
-    Without error feedback nothing is owed: the memory is cleared, or fades to the scheme's momentum.
+    Without error feedback there is no residual: the memory is cleared, or fades to the scheme's momentum.
 
     Args:
         memory: what was asked, memory and gradient together.

@@ -99,8 +99,10 @@ class LowRank:
             elif self.rule == "both":
                 left = orthonormal(values @ basis.column)  # [K, m, r]
                 right = left.transpose(1, 2) @ values
-                heard = right.abs().amax((1, 2), keepdim=True) != 0  # NaN too; a zero matrix has no column space to send
-                blocks += [left * heard, right]
+                has_columns = (
+                    right.abs().amax((1, 2), keepdim=True) != 0
+                )  # NaN too; a zero matrix has no column space to send
+                blocks += [left * has_columns, right]
                 share_as.append(len(blocks) - 1)  # a basis has norm sqrt(r): the matrix's own norm is its partner's
             elif round % 2 == 0:
                 blocks.append(torch.bmm(basis.row.T.expand(len(values), -1, -1), values))

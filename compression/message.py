@@ -49,7 +49,7 @@ class Compressor(Protocol):
 
     @property
     def momentum(self) -> float:
-        """Share of what it was asked to send that a device without error feedback keeps: 0 but for Signum."""
+        """Fraction of what it was asked to send that a device without error feedback keeps: 0 but for Signum."""
         ...
 
     def init(

@@ -59,6 +59,6 @@ def portion(fraction: float, size: int | Fraction) -> int:
 
 
 def check_fraction(fraction: float, name: str = "fraction") -> None:
-    """Refuse a share of the entries outside (0, 1]."""
+    """Refuse a fraction of the entries outside (0, 1]."""
     if not 0 < fraction <= 1:
-        raise ValueError(f"{name} must lie in (0, 1], the share of the entries that is sent, got {fraction}")
+        raise ValueError(f"{name} must lie in (0, 1], the fraction of the entries that is sent, got {fraction}")

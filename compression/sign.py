@@ -69,7 +69,7 @@ class Sign:
     def encode(self, gradients: Tensor, state: SignState, *, round: int) -> Message:
         """Return the signs, one block per parameter."""
         check_gradients(gradients, state.shapes)
-        # 0 NaN is NaN and makes the round void; torch.sign alone would hide it as 0
+        # 0 NaN is NaN and makes the round invalid; torch.sign alone would hide it as 0
         signs = gradients.sign().add_(gradients, alpha=0)
         if self.rule == "mean":
             for values, sign in zip(

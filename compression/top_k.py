@@ -39,7 +39,7 @@ class TopK:
     sum_b k_b (1 + ceil(log2 d_b)) real symbols per round. Half of a block's energy goes to its values, half to its
     indices. Round 0 sends random entries, drawn from a shared seed.
 
-    Biased; with error feedback what was not sent is owed. An index that arrives twice is sent twice and averaged.
+    Biased; with error feedback what was not sent is kept. An index that arrives twice is sent twice and averaged.
 
     Args:
         fraction: kappa in (0, 1].

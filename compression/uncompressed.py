@@ -33,7 +33,7 @@ class Uncompressed:
 
     Args:
         error_feedback: keep what a silent or clipped device could not send; without it (as published) such a gradient is
-            lost. On a channel where all devices are heard there is no difference.
+            lost. On a channel where all devices arrive there is no difference.
     """
 
     error_feedback: bool = False

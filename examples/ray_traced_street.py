@@ -29,9 +29,9 @@ def main(file: str) -> None:
     for round in range(3):
         reception = uplink.aggregate(messages, (4000,), round=round, streams=Streams(0), state=state)
         state = reception.state
-        heard = reception.delivered.mean().item()
+        delivered = reception.delivered.mean().item()
         error = (reception.estimate - messages.mean(0)).square().mean() / messages.mean(0).square().mean()
-        print(f"round {round}: {heard:.0%} of the amplitude delivered, relative error {error.item():.3f}")
+        print(f"round {round}: {delivered:.0%} of the amplitude delivered, relative error {error.item():.3f}")
 
 
 with tempfile.TemporaryDirectory() as folder:

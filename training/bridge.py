@@ -199,7 +199,7 @@ class UplinkBridge:
     def exchange(self) -> Ledger:
         """Send all messages, and put what the receiver decoded into p.grad; None for a frozen parameter.
 
-        No tensor value is read by the host. A device whose message is not finite makes the round void: p.grad is zero and
+        No tensor value is read by the host. A device whose message is not finite makes the round invalid: p.grad is zero and
         the ledger's `check` (or `summary`, or `state_dict` here) raises.
 
         Raises:
@@ -246,7 +246,7 @@ class UplinkBridge:
         return reception.ledger
 
     def check(self) -> None:
-        """Raise FloatingPointError if any round or broadcast since the last check was void; reads a flag of each kind."""
+        """Raise FloatingPointError if any round or broadcast since the last check was invalid; reads a flag of each kind."""
         if self._copies is not None:
             self._copies.check()
         if self._faults is not None:
@@ -259,7 +259,7 @@ class UplinkBridge:
         Tensors are views, not copies: to keep a state while training goes on, take copy.deepcopy of it.
 
         Raises:
-            FloatingPointError: a round was void, so that no checkpoint of a broken run replaces a sound one.
+            FloatingPointError: a round was invalid, so that no checkpoint of a broken run replaces a sound one.
             RuntimeError: a round is half done: some devices' gradients are in the memory and not yet exchanged.
         """
         self.check()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, raise_if_void
+from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, raise_if_invalid
 from laser_wireless.channels.round import Streams
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.training.checkpoint import to_device
@@ -58,7 +58,7 @@ class DeviceModels:
 
     @torch.no_grad()
     def listen(self, round: int) -> Tensor:
-        """Return what the devices hold in `round`, [K, d] or [1, d]; broadcasts if they have not heard of it yet."""
+        """Return what the devices hold in `round`, [K, d] or [1, d]; broadcasts if they have not received it yet."""
         if self._held is None:
             self._held = self._values().unsqueeze(0)
         elif self._round != round:
@@ -100,9 +100,9 @@ class DeviceModels:
             self._put(own)
 
     def check(self) -> None:
-        """Raise FloatingPointError if a broadcast since the last check was void; reads one flag."""
+        """Raise FloatingPointError if a broadcast since the last check was invalid; reads one flag."""
         if self._first_void is not None:
-            raise_if_void(self._first_void >= 0, int(self._first_void))
+            raise_if_invalid(self._first_void >= 0, int(self._first_void))
         self._first_void = None
 
     def state_dict(self) -> dict[str, Any]:

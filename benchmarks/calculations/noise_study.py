@@ -41,7 +41,7 @@ class NoiseStudy:
         noise_variance: sigma^2 per real symbol.
         norms: gradient norms of the parameters: "entries" (every entry has the same variance), "parameters" (every
             parameter has the same norm), or a CSV file with a column norm, one row for each parameter in the model's order.
-        captured: share of a gradient's squared norm in LASER's rank-r approximation.
+        captured: fraction of a gradient's squared norm in LASER's rank-r approximation.
         schemes: list of words, or a mapping name -> compressor.
     """
 
@@ -105,7 +105,7 @@ def noise_totals(rows: Sequence[Row]) -> list[Row]:
     """Noise of the whole model over its signal, one row for each scheme and kind of round, one column per allocation.
 
     Further columns: noisiest (shape of the parameter with the most noise over signal under the published allocation), its
-    noise_over_signal, and its share of the energy.
+    noise_over_signal, and its fraction of the energy.
     """
     groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in rows:

@@ -42,7 +42,7 @@ class RateStudy:
         energy_budget: P, energy per device and round over all symbols.
         num_devices: K.
         noise_variance: sigma^2 per real symbol.
-        captured: share of the squared norm in LASER's approximation.
+        captured: fraction of the squared norm in LASER's approximation.
         schemes: list of words, or a mapping name -> compressor; all schemes if left out.
     """
 

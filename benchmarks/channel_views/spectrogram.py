@@ -142,7 +142,7 @@ def _num_shown(power: Array) -> int:
 
 
 def _around(dopplers: Array, loud: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The Doppler shifts up to half as far again as anything is heard, on both sides."""
+    """The Doppler shifts up to half as far again as anything arrives, on both sides."""
     step = float(dopplers[1] - dopplers[0])
     return np.abs(dopplers) <= 1.5 * np.abs(dopplers[loud]).max() + 2 * step
 

@@ -136,7 +136,7 @@ def _elements(symbols: Tensor) -> Tensor:
 
 
 def kaira_awgn(symbols: Tensor) -> Callable[[], Tensor]:
-    """UplinkMACChannel of one AWGNChannel for all users, each of whom gets a share of the noise."""
+    """UplinkMACChannel of one AWGNChannel for all users, each of whom gets a fraction of the noise."""
     kaira, x = import_module("kaira.channels"), list(_uses(symbols))
     user = kaira.AWGNChannel(avg_noise_power=_NOISE_POWER / len(x))
     channel = kaira.UplinkMACChannel(user, num_users=len(x))

@@ -101,7 +101,7 @@ class _Block(nn.Module):
 
 
 def _dropped(x: Tensor, dropout: float, masks: _Masks | None) -> Tensor:
-    """Zero a share of the entries and scale the others, so that the mean stays."""
+    """Zero a fraction of the entries and scale the others, so that the mean stays."""
     return x if masks is None else x * masks.kept(x, dropout) / (1 - dropout)
 
 

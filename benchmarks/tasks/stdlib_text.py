@@ -49,7 +49,7 @@ def _parts() -> dict[_Part, Tensor]:
 class StdlibText:
     """Model the Python standard library's source text with a small GPT on bytes; AdamW, as the paper's language task.
 
-    Each device samples windows from its own contiguous share of the training text.
+    Each device samples windows from its own contiguous fraction of the training text.
 
     Args:
         width: of the residual stream.

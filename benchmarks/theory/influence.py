@@ -23,7 +23,7 @@ def one_factor(block: OneBlock, rank: int, *, sends: str = "columns", captured: 
         block: what is sent.
         rank: r, at most min(m, n).
         sends: "columns" (even rounds) or "rows".
-        captured: share of the gradient's squared norm in the span of the known basis; the rest is the compression's error.
+        captured: fraction of the gradient's squared norm in the span of the known basis; the rest is compression error.
     """
     r = _rank(block, rank)
     other = {"columns": block.m, "rows": block.n}[sends]
@@ -40,7 +40,7 @@ def both_factors(block: OneBlock, rank: int, *, captured: float = 1.0) -> Influe
     Args:
         block: what is sent.
         rank: r, at most min(m, n).
-        captured: share of the squared norm in the rank-r approximation.
+        captured: fraction of the squared norm in the rank-r approximation.
     """
     r, noise, ratio = _rank(block, rank), block.noise, block.norm_ratio
     check_share("captured", captured)

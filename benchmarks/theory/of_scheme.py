@@ -30,7 +30,7 @@ def influence_of(compressor: Compressor, block: OneBlock, *, round: int = 0, cap
         compressor: the scheme.
         block: what is sent.
         round: its parity tells which factor LASER sends.
-        captured: share of the squared norm in LASER's rank-r approximation.
+        captured: fraction of the squared norm in LASER's rank-r approximation.
 
     Returns:
         the factor; NaN, and why, where there is no closed form.

@@ -168,8 +168,8 @@ def _time_varying(fading: FadingModel, threshold: float, num_devices: int, snr: 
     active = beyond(math.nextafter(threshold, 0.0))
     m = np.arange(1, num_devices + 1)
     weights = binom.pmf(m, num_devices, active)
-    heard = (weights * (1 / (snr * threshold * m**2) + 1 / m - 1 / num_devices)).sum()
-    return float(heard + binom.pmf(0, num_devices, active) / num_devices)
+    of_active = (weights * (1 / (snr * threshold * m**2) + 1 / m - 1 / num_devices)).sum()
+    return float(of_active + binom.pmf(0, num_devices, active) / num_devices)
 
 
 def scaled_exponential_integral(order: int, x: float) -> float:

@@ -12,7 +12,7 @@ from laser_wireless.compression.shared_draws import portion
 
 
 def gaussian_top_share(share: float) -> float:
-    """Share of the squared norm in the largest `share` of many independent Gaussian entries: 2 (t phi(t) + Phi(-t))."""
+    """Fraction of the squared norm in the largest `share` of many independent Gaussian entries: 2 (t phi(t) + Phi(-t))."""
     if share >= 1:
         return 1.0
     t = -NormalDist().inv_cdf(share / 2)
@@ -34,7 +34,7 @@ def top_k(block: OneBlock, fraction: float, *, captured: float | None = None) ->
     Args:
         block: what is sent.
         fraction: k = max(1, floor(fraction d)).
-        captured: share of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
+        captured: fraction of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
     """
     share = portion(fraction, block.d) / block.d
     if captured is None:
@@ -89,7 +89,7 @@ def gaussian_projection(
         sparsity: kept entries over symbols; at most all entries are kept.
         orthogonal: rows of the projection are orthogonal (OAMP) rather than i.i.d. (AMP).
         iterations: of the recovery.
-        captured: share of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
+        captured: fraction of the squared norm in the k largest entries; if None that of Gaussian entries for large d.
     """
     share = min(1.0, fraction * sparsity)
     captured = gaussian_top_share(share) if captured is None else captured

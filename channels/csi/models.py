@@ -97,13 +97,13 @@ class PilotCsi:
         """Return the estimate."""
         num_devices, _, num_cells = h.shape[-3:]
         spent = self.energy_fraction * energy
-        heard = spent > 0
-        per_cell = torch.where(heard, spent, 1) / num_cells
+        sends = spent > 0
+        per_cell = torch.where(sends, spent, 1) / num_cells
         variance = (2 * noise_variance / per_cell)[..., None, None]  # [..., K, 1, 1], of the complex estimate
         estimate = h + variance.sqrt().to(h.real.dtype) * _complex_normal(h, generator)
         if self.estimator == "mmse":
             estimate = estimate / (1 + variance).to(h.real.dtype)
-        estimate = torch.where(heard[..., None, None], estimate, torch.zeros_like(estimate))
+        estimate = torch.where(sends[..., None, None], estimate, torch.zeros_like(estimate))
         return Knowledge(estimate, spent, num_devices * self.uses_per_device * num_cells)
 
 

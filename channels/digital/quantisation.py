@@ -275,7 +275,7 @@ def _by_blocks(
     header: int,
     least_bits: int,
 ) -> Quantised:
-    """Quantise block after block, each with its share of the bits: whole numbers that sum to the allowance.
+    """Quantise block after block, each with its fraction of the bits: whole numbers that sum to the allowance.
 
     Shares go by size; once least_bits for every entry remain beside a header for each block, headers are given out first, so
     that small blocks are sent as well.

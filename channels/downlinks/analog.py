@@ -80,7 +80,7 @@ class DownlinkLedger:
         Raises:
             FloatingPointError: the model or a gain was not finite.
         """
-        raise_if_void(self.nonfinite, self.round)
+        raise_if_invalid(self.nonfinite, self.round)
 
     def summary(self) -> dict[str, float]:
         """Read the ledger: one number per column; `received` as a fraction of the devices."""
@@ -96,7 +96,7 @@ class DownlinkLedger:
         }
 
 
-def raise_if_void(nonfinite: Tensor, round: int) -> None:
+def raise_if_invalid(nonfinite: Tensor, round: int) -> None:
     """Raise FloatingPointError if the flag bool [] of a broadcast is set."""
     if nonfinite.any():
         raise FloatingPointError(

@@ -139,7 +139,7 @@ class Allocation(Protocol):
     """Splits the devices' energy over the blocks; a plain function will do."""
 
     def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air, /) -> Tensor:
-        """Return weights [..., 1, B] or [..., K, B] >= 0; a block's share of the energy is its weight over their sum.
+        """Return weights [..., 1, B] or [..., K, B] >= 0; a block's fraction of the energy is its weight over their sum.
 
         Negative weights count as 0.
 

@@ -71,14 +71,14 @@ class BarrageJammer:
 @dataclass(frozen=True, kw_only=True)
 @checked
 class PulsedJammer:
-    """White noise in pulses: it saves its power for a share of the time and then is 1 / duty times as strong.
+    """White noise in pulses: it saves its power for a fraction of the time and then is 1 / duty times as strong.
 
     Pulses follow each other at one period, pulse_samples / duty; the first begins anywhere, anew in each round, so that
     every sample is hit with probability duty. Its phase at each antenna is as that of `BarrageJammer`.
 
     Args:
         power: received, per real symbol, mean over time, >= 0.
-        duty: share of the time in which it is on, in (0, 1].
+        duty: fraction of the time in which it is on, in (0, 1].
         pulse_samples: length of a pulse in complex samples, >= 1.
     """
 

@@ -70,7 +70,7 @@ class OpenLoop:
 
     Args:
         p0: energy per real symbol, > 0; what arrives on average at alpha = 1, in the units of the noise variance.
-        alpha: share of the path loss (in dB) that is compensated, in [0, 1].
+        alpha: fraction of the path loss (in dB) that is compensated, in [0, 1].
         max_power: most energy per real symbol, > 0; no limit but the energy's if None.
         phase: whether transmitters undo the phase of h; see `FullPower`.
         scale: of the receiver; see `FullPower`.
@@ -132,10 +132,10 @@ def _spend(
         counted = count_devices(norms, air)
     else:
         counted = _count(active, norms, air)
-        talking = _count((precoder != 0) & active, norms, air)  # the others say zero
+        sending = _count((precoder != 0) & active, norms, air)  # the others say zero
         total = air.sum(arriving.real if arriving.is_complex() else arriving, dim=-2)
-        heard = (total > 0) & (counted > 0)
-        scale = (talking / (total * counted).masked_fill(~heard, 1)).masked_fill(~heard, 0)
+        arrives = (total > 0) & (counted > 0)
+        scale = (sending / (total * counted).masked_fill(~arrives, 1)).masked_fill(~arrives, 0)
     return Transceiver(precoder, scale, delivered_share(scale * arriving, counted) * active, active)
 
 

@@ -49,7 +49,7 @@ class TruncatedInversion:
 class TimeVaryingPrecoding:
     """Precoding of COTAF: like `TruncatedInversion`, but the common amplitude comes from the norms and the threshold alone.
 
-    alpha_b = min_k sqrt(threshold P_kb) / ||u_kb||, over all devices with energy, heard or not. A device that is heard has
+    alpha_b = min_k sqrt(threshold P_kb) / ||u_kb||, over all devices with energy, active or not. An active device has
     |h|^2 >= threshold and so never exceeds its limit; nobody needs another device's gain, and the receiver only the number
     of those who send. Never louder than `TruncatedInversion`, which fits alpha_b to the weakest gain in use.
     Reference: Sery, Shlezinger, Cohen, Eldar, arXiv:2009.12787, where p_t = P / max_k E||u_k||^2. The expectation keeps the

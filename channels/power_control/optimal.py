@@ -35,10 +35,10 @@ class MseOptimal:
 
         sum over A_k < x of nu_k (1 - A_k / x)^2 / K^2 + sigma^2 N / (K x)^2
 
-    Exact where a block is one segment. A block of several segments gives each the share of the energy that its symbols have
-    in the device's message, so that nobody needs the gains of later segments; each is then optimal given that share.
-    Without noise it is `AlignedInversion` of all who can be heard. Differentiable: the level is found by bisection and
-    settled by one closed-form step, which carries the gradient.
+    Exact where a block is one segment. A block of several segments gives each the fraction of the energy that its symbols
+    have in the device's message, so that nobody needs the gains of later segments; each is then optimal given that.
+    Without noise it is `AlignedInversion` of all who can arrive. Differentiable: the level is found by bisection and
+    found exactly by one closed-form step, which carries the gradient.
     """
 
     def __call__(
@@ -54,15 +54,15 @@ class MseOptimal:
         size = gain.abs()
         most = size * limit  # A_k
         noise_energy = noise_variance[..., None, None] * segments.lengths_like(norms)
-        level, heard = _level(most, powers, noise_energy, air)
+        level, arrives = _level(most, powers, noise_energy, air)
 
         num_devices = count_devices(norms, air)
         full = most <= level
         inverting = level / (size + (size == 0))
         precoder = torch.where(full, limit, inverting.clamp(max=limit)) * undo_phase(gain)
-        precoder = precoder.masked_fill(~heard, 0)
-        scale = (num_devices * level).reciprocal().masked_fill(~heard, 0)
-        delivered = (torch.minimum(most, level) / level).masked_fill(~heard, 0)
+        precoder = precoder.masked_fill(~arrives, 0)
+        scale = (num_devices * level).reciprocal().masked_fill(~arrives, 0)
+        delivered = (torch.minimum(most, level) / level).masked_fill(~arrives, 0)
         active = (energy.amax(-1, keepdim=True) > 0) & (gain != 0)
         return Transceiver(precoder, scale, delivered * active, active)
 
@@ -74,8 +74,8 @@ def _level(most: Tensor, powers: Tensor, noise_energy: Tensor, air: Air) -> tupl
     (noise_energy + sum_S nu A^2) / sum_S nu A: any S gives an upper bound, the devices with A_k <= x the value.
 
     Returns:
-        x: float64 [..., 1, G], 1 where nobody is heard.
-        heard: bool [..., 1, G].
+        x: float64 [..., 1, G], 1 where nobody arrives.
+        arrives: bool [..., 1, G].
     """
     weights = powers * most
     counts = weights > 0
@@ -89,16 +89,16 @@ def _level(most: Tensor, powers: Tensor, noise_energy: Tensor, air: Air) -> tupl
 
     with torch.no_grad():
         low = air.min(most.masked_fill(~counts, torch.inf), dim=-2)
-        heard = low < torch.inf
-        low = low.masked_fill(~heard, 1)
+        arrives = low < torch.inf
+        low = low.masked_fill(~arrives, 1)
         alone = most + noise_energy / (weights + ~counts)
-        high = air.min(alone.masked_fill(~counts, torch.inf), dim=-2).masked_fill(~heard, 1).maximum(low)
+        high = air.min(alone.masked_fill(~counts, torch.inf), dim=-2).masked_fill(~arrives, 1).maximum(low)
         for _ in range(_HALVINGS):
             middle = low.sqrt() * high.sqrt()
             found = root_of(middle)
             low = torch.where(found >= middle, middle, low)
             high = torch.minimum(high, found.maximum(low))
-    return root_of(high).masked_fill(~heard, 1), heard
+    return root_of(high).masked_fill(~arrives, 1), arrives
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from laser_wireless.channels.uplinks.round_start import RoundStart, start_round
 class VoteReception(NamedTuple):
     """What a round of votes gives back.
 
-    estimate: like the symbols, [..., S], the winner of each entry, 1 or -1; 0 in a void round.
+    estimate: like the symbols, [..., S], the winner of each entry, 1 or -1; 0 in an invalid round.
     ledger: what it cost.
     delivered: float64 [..., K, 1], 1 for a device that voted, 0 for one without energy.
     segments: the message as one piece.
@@ -72,7 +72,7 @@ class FskMajorityVote:
         noise_variance: sigma^2 per REAL symbol, >= 0; a number or a tensor over the leading axes.
         fading: model of the gains; only their size matters. Nobody knows them.
         link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
-        abstain_below: a device abstains on entries smaller than this share of its message's root mean square
+        abstain_below: a device abstains on entries smaller than this fraction of its message's root mean square
             (the paper's absentee votes); 0 votes on all but zeros.
         coherence: the gain is constant over the "round" or drawn for each "symbol"; phases are random for each symbol in
             either case.
@@ -93,7 +93,7 @@ class FskMajorityVote:
         _ = self.radio  # which checks its own options
         if not 0 <= self.abstain_below < math.inf:
             raise ValueError(
-                f"abstain_below must be finite and >= 0 (a share of the root mean square), got {self.abstain_below}"
+                f"abstain_below must be finite and >= 0 (a fraction of the root mean square), got {self.abstain_below}"
             )
 
     @cached_property
@@ -163,8 +163,8 @@ class FskMajorityVote:
             unit = symbols / peak.masked_fill(peak == 0, 1)
             rms = unit.double().square().mean(-1, keepdim=True).sqrt().to(unit.dtype)
             votes = votes * (unit.abs() >= self.abstain_below * rms)
-        heard = (start.budget > 0) & start.valid
-        return torch.where(heard.unsqueeze(-1), votes, 0).to(torch.int8)
+        allowed = (start.budget > 0) & start.valid
+        return torch.where(allowed.unsqueeze(-1), votes, 0).to(torch.int8)
 
     def _ledger(self, start: RoundStart, votes: Tensor, round: int, air: Air) -> Ledger:
         size = votes.shape[-1]

@@ -53,7 +53,7 @@ class DigitalReception(NamedTuple):
     decoded: Tensor
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
-        """What the receiver decoded of each device's symbols: the rest, quantisation error included, is still owed."""
+        """What the receiver decoded of each device's symbols: the rest, quantisation error included, is yet to be sent."""
         return self.decoded
 
 
@@ -63,7 +63,7 @@ class DigitalUplink:
     """Digital orthogonal access: quantise, code, send, and average what was decoded.
 
     The estimate is the mean over the devices whose block arrived: a device in outage, without energy or with too few bits
-    for a single entry is left out, and owes its message. All that a receiver needs is among the bits, so that
+    for a single entry is left out, and has its message yet to send. All that a receiver needs is among the bits, so that
     no number is side information. The energy of a device that sends anything is its whole budget.
 
     Quantisation is flat almost everywhere: gradients with respect to the message are those of the mean of the messages

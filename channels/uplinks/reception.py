@@ -43,14 +43,14 @@ class Received(Protocol):
         ...
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
-        """The part of symbols [..., K, S] that the estimate counts; what is missing is still owed by its device."""
+        """The part of symbols [..., K, S] that the estimate counts; what is missing is yet to be sent."""
         ...
 
 
 class Reception(NamedTuple):
     """What a round gives back.
 
-    estimate: like the symbols, [..., S], the receiver's estimate of the mean message; zero where nobody was heard.
+    estimate: like the symbols, [..., S], the receiver's estimate of the mean message; zero where nobody arrived.
     ledger: what it cost.
     delivered: float64, broadcastable to [..., K, G], part of each device's amplitude that reached the estimate in full.
     segments: the G pieces of the message.
@@ -67,7 +67,7 @@ class Reception(NamedTuple):
     state: UplinkState | None
 
     def delivered_symbols(self, symbols: Tensor) -> Tensor:
-        """The part of symbols [..., K, S] that the estimate counts; what is missing is still owed by its device."""
+        """The part of symbols [..., K, S] that the estimate counts; what is missing is yet to be sent."""
         return scale(symbols, self.delivered.to(symbols.dtype), self.segments)
 
 

@@ -1,4 +1,4 @@
-"""Bad input to the bridge: refused by name, or a void round that poisons nothing."""
+"""Bad input to the bridge: refused by name, or an invalid round that poisons nothing."""
 
 import math
 

@@ -6,11 +6,10 @@
     ledger = bridge.exchange()                # encode -> uplink -> decode; p.grad is what the receiver decoded
     optimizer.step()
 
-Backward adds straight into row k of the memory [K, d]: p.grad is a view of it, so that no gradient is ever copied.
-Parameters that require gradients when the bridge is built are carried; they may be frozen and unfrozen later. See
-`training.carried` for what else may become of a model, and what is refused.
-Behind a noisy downlink the devices hold copies of the model with errors: within gradients_of(k) the model's parameters
-are device k's, outside they are the base station's; see `training.device_models`.
+Backward adds straight into row k of the memory [K, d]; see `training.gradient_memory`. Parameters that require gradients
+when the bridge is built are carried; they may be frozen and unfrozen later. See `training.carried` for what else may become of a
+model, and what is refused. Behind a noisy downlink the devices hold copies of the model with errors: within gradients_of(k)
+the model's parameters are device k's, outside they are the base station's; see `training.device_models`.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from laser_wireless.training.batched import batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
+from laser_wireless.training.gradient_memory import GradientMemory
 from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
@@ -57,7 +57,6 @@ class UplinkBridge:
 
     Attributes:
         round: rounds exchanged so far.
-        memory: float32 or float64 [K, d], between rounds what each device still owes.
     """
 
     def __init__(
@@ -84,10 +83,8 @@ class UplinkBridge:
         self._parameters, self._shapes = self._carried.parameters, self._carried.shapes
         self._dtype, self._device = self._carried.dtype, self._carried.device
         check_laws(num_devices, uplink=uplink, downlink=downlink, device=self._device)
-        d = sum(p.numel() for p in self._parameters)
-        self.memory = torch.zeros(num_devices, d, dtype=self._dtype, device=self._device)
-        self._per_device = split_parameters(self.memory, self._shapes)  # views [K, *shape]
-        self._decoded = split_parameters(torch.empty(d, dtype=self._dtype, device=self._device), self._shapes)
+        self._memory = GradientMemory(self._carried, num_devices)
+        self._decoded = split_parameters(torch.empty_like(self.memory[0]), self._shapes)
         self._state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
         self._uplink_state: UplinkState | None = None
         self._faults: Faults | None = None  # of the first invalid round; read by check()
@@ -96,8 +93,11 @@ class UplinkBridge:
             options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
             self._copies = DeviceModels(downlink, self._parameters, **options)
         self._batchable = True
-        self._heard: set[int] = set()
-        self._broken: str | None = None
+
+    @property
+    def memory(self) -> Tensor:
+        """float32 or float64 [K, d], between rounds what each device has yet to send."""
+        return self._memory.rows
 
     @contextmanager
     def gradients_of(self, device_index: int) -> Iterator[None]:
@@ -116,30 +116,9 @@ class UplinkBridge:
         self._carried.check()
         if self._copies is not None:
             self._copies.listen(self.round)
-        self._enter(device_index)
-        kept = [p.grad for p in self._parameters]
-        views = [view[device_index] for view in self._per_device]
-        for p, view in zip(self._parameters, views, strict=True):
-            p.grad = view if p.dtype == self._dtype else None
-        try:
-            with self._model_of(device_index):
-                yield
-            for p, view in zip(self._parameters, views, strict=True):
-                if p.grad is not None and p.grad is not view:  # another dtype, or replaced by zero_grad or a sparse sum
-                    if p.dtype == self._dtype:
-                        raise RuntimeError(
-                            "p.grad was replaced inside gradients_of; call optimizer.zero_grad() outside of it, or not at "
-                            "all (exchange() overwrites p.grad)"
-                        )
-                    view.add_(p.grad)
-                elif p.grad is None and p.dtype == self._dtype:
-                    raise RuntimeError("p.grad was cleared inside gradients_of; call optimizer.zero_grad() outside of it")
-        except BaseException:
-            self._broken = f"the gradient of device {device_index} in round {self.round} was interrupted half-way"
-            raise
-        finally:
-            for p, grad in zip(self._parameters, kept, strict=True):
-                p.grad = grad
+        self._memory.enter(device_index, self.round)
+        with self._memory.accumulate(device_index, self.round), self._model_of(device_index):
+            yield
 
     def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
         """Compute and accumulate the gradients of all K devices, batched over them where the model allows it.
@@ -171,11 +150,7 @@ class UplinkBridge:
             except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
                 self._batchable = False
             else:
-                for device_index in range(self.num_devices):
-                    self._enter(device_index)
-                trained = [views for views, wanted in zip(self._per_device, trainable, strict=True) if wanted]
-                for views, gradient in zip(trained, gradients, strict=True):
-                    views.add_(gradient)
+                self._memory.add_(gradients, self.round)
                 return batched_losses
         losses = []
         for device_index in range(self.num_devices):
@@ -207,14 +182,8 @@ class UplinkBridge:
                 not carry.
         """
         self._carried.check()
-        if self._broken:
-            raise RuntimeError(f"{self._broken}; its memory is not to be trusted, load a state_dict saved before")
-        if missing := [k for k in range(self.num_devices) if k not in self._heard]:
-            raise RuntimeError(
-                f"round {self.round} lacks the gradients of devices {missing}: enter gradients_of(k) for each of the "
-                f"{self.num_devices} devices, without a backward pass for one that has nothing to add"
-            )
-        with self._frozen_set_aside():
+        self._memory.check_complete(self.round)
+        with self._memory.frozen_set_aside(keep=bool(self.compressor.error_feedback or self.compressor.momentum)):
             message = self.compressor.encode(self.memory, self._state, round=self.round)
             reception = self.uplink.aggregate(
                 message.symbols,
@@ -224,7 +193,7 @@ class UplinkBridge:
                 state=self._uplink_state,
                 share_as=message.share_as,
             )
-            self._broken = f"the exchange of round {self.round} was interrupted half-way"  # from here on memory changes
+            self._memory.broken = f"the exchange of round {self.round} was interrupted half-way"  # from here on it changes
             settle_(
                 self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round
             )
@@ -240,8 +209,7 @@ class UplinkBridge:
         self._uplink_state = reception.state
         faults = reception.ledger.faults
         self._faults = faults if self._faults is None else self._faults.or_else(faults)
-        self._heard.clear()
-        self._broken = None
+        self._memory.begin_round()
         self.round += 1
         return reception.ledger
 
@@ -263,8 +231,8 @@ class UplinkBridge:
             RuntimeError: a round is half done: some devices' gradients are in the memory and not yet exchanged.
         """
         self.check()
-        if self._broken or self._heard:
-            found = self._broken or f"gradients of {len(self._heard)} devices are in"
+        if self._memory.broken or self._memory.num_entered:
+            found = self._memory.broken or f"gradients of {self._memory.num_entered} devices are in"
             raise RuntimeError(
                 f"round {self.round} is half done ({found}); take the state after exchange() and before the next gradient"
             )
@@ -300,22 +268,8 @@ class UplinkBridge:
         self.round = state["round"]
         self.memory.copy_(state["memory"])
         self._state, self._uplink_state = type(self._state)(**compressor), uplink
-        self._faults = self._broken = None
-        self._heard.clear()
-
-    @contextmanager
-    def _frozen_set_aside(self) -> Iterator[None]:
-        """Within the context the memory of frozen parameters is zero; afterwards it is what it was, if any is kept."""
-        rows = self._carried.frozen(self._per_device)
-        kept = [row.clone() for row in rows]
-        for row in rows:
-            row.zero_()
-        try:
-            yield
-        finally:
-            if self.compressor.error_feedback or self.compressor.momentum:
-                for row, values in zip(rows, kept, strict=True):
-                    row.copy_(values)
+        self._faults = None
+        self._memory.begin_round()
 
     @property
     def _parts(self) -> dict[str, str]:
@@ -326,13 +280,3 @@ class UplinkBridge:
         if self._copies is None:
             return nullcontext()
         return self._copies.in_place_of_parameters(device_index, self.round)
-
-    def _enter(self, device_index: int) -> None:
-        if not 0 <= device_index < self.num_devices:
-            raise ValueError(f"device_index must be 0 .. {self.num_devices - 1}, got {device_index}")
-        if device_index in self._heard:
-            raise RuntimeError(
-                f"device {device_index} was entered twice in round {self.round}; accumulate its batches within one "
-                "gradients_of, and call exchange() once per round"
-            )
-        self._heard.add(device_index)

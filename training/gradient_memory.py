@@ -1,0 +1,131 @@
+"""The devices' gradient memory: one row [d] for each device, into which backward adds, and what error feedback keeps.
+
+Backward adds straight into a row: p.grad is a view of it, so that no gradient is ever copied. Every device is entered once a
+round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from laser_wireless.compression.message import split_parameters
+from laser_wireless.training.carried import CarriedParameters
+
+
+class GradientMemory:
+    """Rows of all devices, and which of them were entered in this round.
+
+    Args:
+        carried: the parameters.
+        num_devices: K.
+
+    Attributes:
+        rows: float32 or float64 [K, d], between rounds what each device has yet to send.
+        broken: what was interrupted half-way, so that the rows are not to be trusted; None if nothing was.
+    """
+
+    def __init__(self, carried: CarriedParameters, num_devices: int) -> None:
+        self._carried, self._num_devices = carried, num_devices
+        size = sum(p.numel() for p in carried.parameters)
+        self.rows = torch.zeros(num_devices, size, dtype=carried.dtype, device=carried.device)
+        self._views = split_parameters(self.rows, carried.shapes)  # [K, *shape]
+        self._entered: set[int] = set()
+        self.broken: str | None = None
+
+    @property
+    def num_entered(self) -> int:
+        """Devices that were entered in this round."""
+        return len(self._entered)
+
+    def enter(self, device_index: int, round: int) -> None:
+        """Count a device in.
+
+        Raises:
+            ValueError: no such device.
+            RuntimeError: it was entered before in this round.
+        """
+        if not 0 <= device_index < self._num_devices:
+            raise ValueError(f"device_index must be 0 .. {self._num_devices - 1}, got {device_index}")
+        if device_index in self._entered:
+            raise RuntimeError(
+                f"device {device_index} was entered twice in round {round}; accumulate its batches within one "
+                "gradients_of, and call exchange() once per round"
+            )
+        self._entered.add(device_index)
+
+    @contextmanager
+    def accumulate(self, device_index: int, round: int) -> Iterator[None]:
+        """Within the context p.grad is the device's row; see `UplinkBridge.gradients_of`."""
+        parameters, dtype = self._carried.parameters, self._carried.dtype
+        kept = [p.grad for p in parameters]
+        views = [view[device_index] for view in self._views]
+        for p, view in zip(parameters, views, strict=True):
+            p.grad = view if p.dtype == dtype else None
+        try:
+            yield
+            self._take(views)
+        except BaseException:
+            self.broken = f"the gradient of device {device_index} in round {round} was interrupted half-way"
+            raise
+        finally:
+            for p, grad in zip(parameters, kept, strict=True):
+                p.grad = grad
+
+    def _take(self, views: Sequence[Tensor]) -> None:
+        """Add gradients that are not in the row yet, and refuse rows that were taken away."""
+        for p, view in zip(self._carried.parameters, views, strict=True):
+            own = p.dtype == self._carried.dtype
+            if p.grad is not None and p.grad is not view:  # another dtype, or replaced by zero_grad or a sparse sum
+                if own:
+                    raise RuntimeError(
+                        "p.grad was replaced inside gradients_of; call optimizer.zero_grad() outside of it, or not at "
+                        "all (exchange() overwrites p.grad)"
+                    )
+                view.add_(p.grad)
+            elif p.grad is None and own:
+                raise RuntimeError("p.grad was cleared inside gradients_of; call optimizer.zero_grad() outside of it")
+
+    def add_(self, gradients: Sequence[Tensor], round: int) -> None:
+        """Add the gradients [K, *shape] of all devices, one for each parameter that is not frozen."""
+        for device_index in range(self._num_devices):
+            self.enter(device_index, round)
+        trained = [views for views, wanted in zip(self._views, self._carried.trainable, strict=True) if wanted]
+        for views, gradient in zip(trained, gradients, strict=True):
+            views.add_(gradient)
+
+    def check_complete(self, round: int) -> None:
+        """Refuse a round in which a device is missing.
+
+        Raises:
+            RuntimeError: a device was not entered, or something was interrupted half-way.
+        """
+        if self.broken:
+            raise RuntimeError(f"{self.broken}; its memory is not to be trusted, load a state_dict saved before")
+        if missing := [k for k in range(self._num_devices) if k not in self._entered]:
+            raise RuntimeError(
+                f"round {round} lacks the gradients of devices {missing}: enter gradients_of(k) for each of the "
+                f"{self._num_devices} devices, without a backward pass for one that has nothing to add"
+            )
+
+    def begin_round(self) -> None:
+        """Nobody was entered yet, and nothing is half done."""
+        self._entered.clear()
+        self.broken = None
+
+    @contextmanager
+    def frozen_set_aside(self, *, keep: bool) -> Iterator[None]:
+        """Within the context the rows of frozen parameters are zero; afterwards what they were, if they are to be kept."""
+        rows = self._carried.frozen(self._views)
+        kept = [row.clone() for row in rows]
+        for row in rows:
+            row.zero_()
+        try:
+            yield
+        finally:
+            if keep:
+                for row, values in zip(rows, kept, strict=True):
+                    row.copy_(values)

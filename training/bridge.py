@@ -7,9 +7,9 @@
     optimizer.step()
 
 Backward adds straight into row k of the memory [K, d]; see `training.gradient_memory`. Parameters that require gradients
-when the bridge is built are carried; they may be frozen and unfrozen later. See `training.carried` for what else may become of a
-model, and what is refused. Behind a noisy downlink the devices hold copies of the model with errors: within gradients_of(k)
-the model's parameters are device k's, outside they are the base station's; see `training.device_models`.
+when the bridge is built are carried; they may be frozen and unfrozen later. See `training.carried` for what else may become
+of a model, and what is refused. Behind a noisy downlink the devices hold copies of the model with errors: within
+gradients_of(k) the model's parameters are device k's, outside they are the base station's; see `training.device_models`.
 """
 
 from __future__ import annotations

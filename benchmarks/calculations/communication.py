@@ -7,16 +7,17 @@ Beside it stands the closed form that the papers state. A message that were sent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import ceil, log2, prod
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from laser_wireless.benchmarks.calculations.weightless import weightless
 from laser_wireless.benchmarks.records import Row, read_csv
+from laser_wireless.benchmarks.schemes import facts_of
 from laser_wireless.benchmarks.speed.shapes import Shapes
 from laser_wireless.compression import (
     Compressor,
@@ -25,10 +26,8 @@ from laser_wireless.compression import (
     LowRank,
     RandomK,
     Sign,
-    TopK,
     Uncompressed,
 )
-from laser_wireless.compression.shared_draws import portion
 
 ROUNDS = (0, 1)
 """One round of each kind: LASER with one factor sends the column side in even rounds, the row side in odd ones."""
@@ -73,54 +72,8 @@ def claimed_symbols(compressor: Compressor, shapes: Shapes, round: int) -> int |
     Random-K: k = max(1, floor(kappa d)). Sketching: R max(1, floor(kappa d / R)), R rows. Top-K: k (1 + ceil(log2 d)).
     A-DSGD, of all parameters as one: floor(kappa d / M) and a mean for each of M segments.
     """
-    claim = _CLAIMS.get(type(compressor))
+    claim = facts_of(compressor).symbols
     return None if claim is None else claim(compressor, shapes, round)
-
-
-def _sum_of_sizes(compressor: Any, shapes: Shapes, round: int) -> int:
-    return sum(map(prod, shapes))
-
-
-def _low_rank(compressor: LowRank, shapes: Shapes, round: int) -> int:
-    total = 0
-    for shape in shapes:
-        d = prod(shape)
-        m, n = (shape[0], d // shape[0]) if len(shape) > 1 else (1, d)
-        r = min(compressor.rank, m, n)
-        one_factor = r * (m if round % 2 else n)
-        total += d if r * (m + n) >= d else r * (m + n) if compressor.rule == "both" else one_factor
-    return total
-
-
-def _random_k(compressor: RandomK, shapes: Shapes, round: int) -> int:
-    return sum(portion(compressor.fraction, prod(shape)) for shape in shapes)
-
-
-def _count_sketch(compressor: CountSketch, shapes: Shapes, round: int) -> int:
-    rows = compressor.rows
-    return sum(rows * portion(compressor.fraction, Fraction(prod(shape), rows)) for shape in shapes)
-
-
-def _top_k(compressor: TopK, shapes: Shapes, round: int) -> int:
-    return sum(portion(compressor.fraction, prod(shape)) * (1 + ceil(log2(prod(shape)))) for shape in shapes)
-
-
-def _gaussian_projection(compressor: GaussianProjection, shapes: Shapes, round: int) -> int:
-    d = sum(map(prod, shapes))
-    num_segments = compressor.plan(d).num_segments
-    rows = portion(compressor.fraction, ceil(d / num_segments))
-    return num_segments * (rows + (compressor.mean_removal and rows >= 8))
-
-
-_CLAIMS: dict[type, Callable[[Any, Shapes, int], int]] = {
-    Uncompressed: _sum_of_sizes,
-    LowRank: _low_rank,
-    Sign: _sum_of_sizes,
-    RandomK: _random_k,
-    CountSketch: _count_sketch,
-    TopK: _top_k,
-    GaussianProjection: _gaussian_projection,
-}
 
 
 def communication_table(shapes: Shapes, schemes: Mapping[str, Compressor]) -> list[Row]:

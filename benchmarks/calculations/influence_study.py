@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from laser_wireless.benchmarks.entries import check_decibels
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.theory import Influence, OneBlock, bound_of_the_paper, influence_of
+from laser_wireless.benchmarks.schemes import facts_of, influence_of
+from laser_wireless.benchmarks.theory import Influence, OneBlock
 from laser_wireless.channels import energy_from_snr, from_db
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import (
@@ -94,7 +95,7 @@ class InfluenceStudy:
         """Name, compressor and factor of each scheme; one of each kind of round where they differ."""
         for name, compressor in (self.schemes or usual_schemes(self.rank)).items():
             even, odd = (influence_of(compressor, block, round=round, captured=self.captured) for round in (0, 1))
-            if isinstance(compressor, LowRank) and even != odd:
+            if facts_of(compressor).alternates(compressor) and even != odd:
                 yield f"{name}, even rounds", compressor, even
                 yield f"{name}, odd rounds", compressor, odd
             else:
@@ -147,8 +148,7 @@ def influence_curves(study: InfluenceStudy) -> list[Row]:
 
 
 def _bound(study: InfluenceStudy, block: OneBlock, compressor: Compressor) -> float | str:
-    """The paper's bound, for LASER that sends both factors."""
-    if not isinstance(compressor, LowRank) or compressor.rule != "both":
-        return ""
-    matrix = compressor.matrix_of((study.m, study.n))
-    return study.captured * bound_of_the_paper(block, matrix[2]) if matrix else ""
+    """The paper's bound, where it has one."""
+    bound = facts_of(compressor).paper_bound
+    found = None if bound is None else bound(compressor, block, study.captured)
+    return "" if found is None else found

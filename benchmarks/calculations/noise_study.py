@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.calculations.message_parts import Part, part_of
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.records import Row, read_csv
+from laser_wireless.benchmarks.schemes import facts_of, part_of
+from laser_wireless.benchmarks.schemes.facts import Part
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import Allocation, LeastNoiseAllocation, NormAllocation, UniformAllocation
 from laser_wireless.channels.parameters import checked
@@ -89,8 +90,8 @@ def noise_table(study: NoiseStudy) -> list[Row]:
     norms = parameter_norms(study.norms, shapes)
     rows: list[Row] = []
     for name, compressor in (study.schemes or usual_noise_schemes()).items():
-        alternates = isinstance(compressor, LowRank) and compressor.rule == "alternating"
-        for round, kind in ((0, "even"), (1, "odd")) if alternates else ((0, "all"),):
+        kinds = facts_of(compressor).alternates(compressor)
+        for round, kind in ((0, "even"), (1, "odd")) if kinds else ((0, "all"),):
             parts = [
                 part_of(compressor, tuple(shape), norm, round=round, captured=study.captured)
                 for shape, norm in zip(shapes, norms, strict=True)

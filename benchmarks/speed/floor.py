@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
+from laser_wireless.benchmarks.schemes import facts_of
 from laser_wireless.benchmarks.speed.shapes import Case
-from laser_wireless.compression import (
-    CountSketch,
-    GaussianProjection,
-    LowRank,
-    RandomK,
-    Sign,
-    TopK,
-    Uncompressed,
-)
 
 
 def numbers_moved(case: Case, num_symbols: int) -> float:
@@ -25,23 +17,13 @@ def numbers_moved(case: Case, num_symbols: int) -> float:
         case: scheme and shapes.
         num_symbols: S, of each device's message.
     """
-    compressor, k, d = case.compressor, case.num_devices, case.num_parameters
-    match compressor:
-        case Uncompressed() | Sign():
-            return 2 * k * d
-        case LowRank():
-            return (3 * k + 1) * d
-        case RandomK():
-            return 2 * k * num_symbols + d
-        case CountSketch():
-            return (2 * k + 1) * d + 2 * compressor.rows * d  # the hashes are read to encode and to decode
-        case TopK():
-            return 2 * k * sum(compressor.counts(case.shapes)) + 2 * d  # the leader's memory is searched
-        case GaussianProjection():
-            return k * d + 2 * k * compressor.num_kept(d) + d
-    raise TypeError(f"the floor of {type(compressor).__name__} is not known; add it to benchmarks/speed/floor.py")
+    form = facts_of(case.compressor).numbers_moved
+    if form is None:
+        name = type(case.compressor).__name__
+        raise TypeError(f"the floor of {name} is not known; give numbers_moved in its facts (benchmarks/schemes)")
+    return form(case.compressor, case.shapes, case.num_devices, num_symbols)
 
 
 def normals_drawn(case: Case, num_symbols: int) -> int:
     """Standard normals that a round draws at least: the receiver's noise. Left out where a copy hides it, S far below d."""
-    return 0 if isinstance(case.compressor, LowRank | TopK) else num_symbols
+    return 0 if facts_of(case.compressor).draws_are_hidden else num_symbols

@@ -15,11 +15,12 @@ from statistics import median
 
 import torch
 
+from laser_wireless.benchmarks.schemes import facts_of
 from laser_wireless.benchmarks.speed.floor import normals_drawn, numbers_moved
 from laser_wireless.benchmarks.speed.plain import PlainRound
 from laser_wireless.benchmarks.speed.shapes import Case
 from laser_wireless.channels import AnalogUplink, Streams
-from laser_wireless.compression import LowRank, Uncompressed, settle_
+from laser_wireless.compression import settle_
 from laser_wireless.compression.message import split_parameters
 
 STAGES = ("encode", "channel", "settle", "decode")
@@ -104,7 +105,7 @@ def measure(case: Case, *, device: str, threads: int, seconds: float) -> Measure
     draw = _least(memory.new_empty(case.num_parameters).normal_, clock=clock, repetitions=repetitions)
 
     plain = []
-    if isinstance(case.compressor, LowRank | Uncompressed):
+    if facts_of(case.compressor).has_plain_round:
         loop = PlainRound(case, memory, energy_budget=_ENERGY_BUDGET)
         for _ in range(2 * max(2, repetitions // 2) + 2):
             memory.add_(1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser_wireless.benchmarks.schemes import facts_of
 from laser_wireless.benchmarks.speed.shapes import Case
-from laser_wireless.compression import LowRank
 from laser_wireless.compression.message import split_parameters
 
 
@@ -29,11 +29,9 @@ class PlainRound:
         self.layers = [split_parameters(row, case.shapes) for row in memory]  # [K][layers]
         self.bases: dict[int, tuple[Tensor, Tensor]] = {}  # of row and column side, for each compressed layer
         for i, v in enumerate(self.layers[0]):
-            if isinstance(case.compressor, LowRank) and v.ndim > 1:
-                m, n = v.flatten(1).shape
-                r = min(case.compressor.rank, m, n)
-                if r * (m + n) < m * n:
-                    self.bases[i] = self._random_basis(v, m, r), self._random_basis(v, n, r)
+            if factors := facts_of(case.compressor).factors(case.compressor, tuple(v.shape)):
+                m, n, r = factors
+                self.bases[i] = self._random_basis(v, m, r), self._random_basis(v, n, r)
 
     def __call__(self) -> list[Tensor]:
         """Encode, send, settle and decode; returns the decoded gradients."""

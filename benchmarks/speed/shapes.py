@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import prod
 
+from laser_wireless.benchmarks.schemes import facts_of
 from laser_wireless.compression import (
     Compressor,
     CountSketch,
@@ -68,10 +69,10 @@ class Case:
     @property
     def scheme(self) -> str:
         """As in the table: the class and what was set."""
-        cls = type(self.compressor)
-        chosen = {name: value for name, value in vars(self.compressor).items() if value != getattr(cls, name)}
-        rank = {"rank": self.compressor.rank} if isinstance(self.compressor, LowRank) else {}
-        return f"{cls.__name__}({', '.join(f'{name}={value}' for name, value in (rank | chosen).items())})"
+        cls, always = type(self.compressor), facts_of(self.compressor).named_by
+        settings = {f.name: getattr(self.compressor, f.name) for f in fields(self.compressor)}  # type: ignore[arg-type]
+        chosen = {name: value for name, value in settings.items() if name in always or value != getattr(cls, name, None)}
+        return f"{cls.__name__}({', '.join(f'{name}={value}' for name, value in chosen.items())})"
 
 
 _SCHEMES: dict[str, Compressor] = {

@@ -10,7 +10,6 @@ from laser_wireless.benchmarks.theory.influence import (
     uncompressed,
 )
 from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, silence, survival
-from laser_wireless.benchmarks.theory.of_scheme import influence_of
 from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
 from laser_wireless.benchmarks.theory.rates import (
     Problem,
@@ -33,7 +32,6 @@ __all__ = [
     "count_sketch",
     "gaussian_projection",
     "index_error",
-    "influence_of",
     "inversion_mse",
     "inversion_threshold",
     "nonconvex_bound",

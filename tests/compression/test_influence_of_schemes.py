@@ -12,8 +12,8 @@ import torch
 from helpers.schemes import begin
 from helpers.statistical import seeded
 
-from laser_wireless.benchmarks.calculations.message_parts import part_of
-from laser_wireless.benchmarks.theory import OneBlock, block_noise, influence_of, sign_mean, sign_vote, top_k
+from laser_wireless.benchmarks.schemes import influence_of, part_of
+from laser_wireless.benchmarks.theory import OneBlock, block_noise, sign_mean, sign_vote, top_k
 from laser_wireless.channels import AnalogUplink, LeastNoiseAllocation, NormAllocation, Streams
 from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
 

@@ -129,7 +129,7 @@ def _bridge(scheme: Any) -> tuple[UplinkBridge, torch.nn.Module]:
 
 
 def _fill(bridge: UplinkBridge, model: torch.nn.Module) -> None:
-    x = torch.linspace(-1, 1, 32).reshape(4, 8)
+    x = torch.linspace(-1, 1, 32, dtype=torch.float32).reshape(4, 8)
     for device in range(2):
         with bridge.gradients_of(device):
             model(x + device).square().sum().backward()

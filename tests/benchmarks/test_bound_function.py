@@ -141,14 +141,14 @@ def test_help_lists_what_can_be_set_and_nothing_else(capsys):
     assert "--fading.antennas" not in printed
 
 
-WORDS = "--num_devices 2 --num_rounds 1 --task.width 4 --device cpu --uplink.fading own_functions.needy --uplink.fading.k 2"
+WORDS = "--num_devices 2 --num_rounds 1 --task.width 4 --device cpu --uplink.fading own_functions.needy --uplink.fading.k -1"
 
 
 def test_a_run_takes_and_records_them(tmp_path, capsys):
     assert main(["run", "--uplink.energy_budget", "4", *WORDS.split(), "--output", "out"]) == 0
     assert parse_yaml((tmp_path / "out" / "config.yaml").read_text())["uplink"]["init_args"]["fading"] == {
         "class_path": "own_functions.needy",
-        "init_args": {"k": 2},
+        "init_args": {"k": -1},
     }
 
 

@@ -22,12 +22,13 @@ from laser_wireless.channels.segments import CHUNK, Run, Segments
 _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than piece by piece
 _LARGE = 1 << 17  # symbols of a message that should not be copied once more
 _LONG = 1 << 10  # symbols of a segment that are worth a matrix product of their own
+_WIDE = {False: torch.float64, True: torch.complex128}
 _VIEWED = 32  # symbols of a segment that are worth one of many products at once
 
 
 def wide(values: Tensor) -> Tensor:
     """The same in float64 or complex128."""
-    return values.to(torch.promote_types(values.dtype, torch.float64))
+    return values.to(_WIDE[values.is_complex()])
 
 
 def root(values: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ autodoc_default_options = {"members": True, "special-members": "__call__"}
 autosummary_generate = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst-nb.lexer", "ref.python"]
 default_role = "code"
 
 

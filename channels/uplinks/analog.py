@@ -309,11 +309,12 @@ class AnalogUplink:
 
     def _ledger(self, plan: Plan, arrival: Arrival, now: Round, *, overflow: Tensor) -> Ledger:
         segments, known = plan.message.segments, plan.known
-        spent, peak = (values.masked_fill(~plan.valid, 0) for values in (arrival.energy, arrival.peak_power))
+        silent = ~plan.valid
+        spent, peak = arrival.energy.masked_fill(silent, 0), arrival.peak_power.masked_fill(silent, 0)
         papr = peak * arrival.num_real_samples / (spent + (spent == 0))
         spent = spent * arrival.prefix
         if known.pilot_energy is not None:
-            spent = spent + known.pilot_energy.detach().expand(spent.shape).masked_fill(~plan.valid, 0)
+            spent = spent + known.pilot_energy.detach().expand(spent.shape).masked_fill(silent, 0)
         sends = (plan.design.transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
         outage = 1 - segments.mean_over_symbols(now.air.max(sends, dim=-2)).squeeze(-1)
         return Ledger(

@@ -85,7 +85,7 @@ def _check_one(name: str, given: dict[str, str], kind: str | None) -> bool:
     for option, text in given.items():
         override(spec, ["part", *option.split(".")], value_of(text, Any, option))
     slot, part = _built(spec["part"], kind)
-    print(f"{part}, as {slot}\n")
+    print(f"{getattr(part, '__name__', None) or part}, as {slot}\n")
     findings = list(_properties(slot, part))
     print(aligned([row_of(finding) for finding in findings]) + "\n")
     return all_hold(findings)

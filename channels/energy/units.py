@@ -73,14 +73,33 @@ def no_from_noise_variance(noise_variance: float) -> float:
     return 2 * noise_variance
 
 
+def noise_variance_from_signal_power(signal_power: float, snr: float, *, is_complex: bool = True) -> float:
+    """sigma^2 per REAL symbol of the noise that MATLAB's `awgn(x, snr)` adds to a signal x of mean power `signal_power`.
+
+    The noise has power signal_power / snr. Complex noise has half of it in each real dimension, real noise all of it.
+
+    Args:
+        signal_power: E|x|^2 per sample of x, linear; 1 (0 dBW) unless `awgn` is told otherwise.
+        snr: per sample, linear.
+        is_complex: whether x and the noise are.
+
+    >>> noise_variance_from_signal_power(1.0, snr=10.0)
+    0.05
+    >>> noise_variance_from_signal_power(1.0, snr=10.0, is_complex=False)
+    0.1
+    """
+    return signal_power / snr / (2 if is_complex else 1)
+
+
 def snr_from_ebno(ebno: float, bits_per_symbol: int, code_rate: float = 1.0) -> float:
     """SNR of Eb/N0 = `ebno`: Es/N0 = bits_per_symbol code_rate Eb/N0, the same per complex use and per real symbol.
 
-    As in MATLAB's `convertSNR` and, with `no` = 1 / snr for symbols of energy 1, in Sionna's `ebnodb2no`.
+    As in MATLAB's `convertSNR` of complex signals and, with `no` = 1 / snr for symbols of energy 1, in Sionna's `ebnodb2no`
+    without a resource grid. N0 is the variance of complex noise: sigma^2 = N0 / 2.
 
     Args:
         ebno: energy per information bit over N0, linear.
-        bits_per_symbol: of the constellation of a complex symbol, 2 for QPSK.
+        bits_per_symbol: coded bits in a complex channel use, 2 for QPSK and for a bit on each real symbol.
         code_rate: information bits per coded bit.
 
     >>> snr_from_ebno(2.0, bits_per_symbol=4, code_rate=0.5)

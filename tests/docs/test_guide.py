@@ -52,7 +52,7 @@ def test_page_runs(page, tmp_path, monkeypatch):
     finally:
         torch.random.set_rng_state(state)
         matplotlib.pyplot.close("all")
-        sys.modules.pop("ridge", None)
+        sys.modules.pop("mine", None)
 
 
 def test_the_reference_names_every_part():

@@ -9,7 +9,9 @@ from typing import Any
 
 import laser_wireless
 
-os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # of the pages' kernels, for round_in_forty_lines
+# of the pages' kernels: round_in_forty_lines, and the package that this process documents
+_PATHS = [str(Path(__file__).parent), str(Path(laser_wireless.__file__).parent.parent)]
+os.environ["PYTHONPATH"] = os.pathsep.join([*_PATHS, *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for `laser`
 
 project = "laser-wireless"

@@ -21,6 +21,7 @@ def properties_of_task(task: Any) -> Iterator[Finding]:
     measures: dict[str, Measure] = {
         "a seed fixes the model": lambda: _model(task),
         "streams and round fix the batches": lambda: _batches(task),
+        "another seed gives other batches": lambda: _seeds(task),
         "the loss is one number with a gradient": lambda: _loss(task),
         "every part of the data has a loss": lambda: _evaluate(task),
         "the optimiser steps": lambda: _step(task),
@@ -38,6 +39,12 @@ def _batches(task: Any) -> tuple[bool, str]:
     first, second = (CheckedTask(task).batches(0, _NUM_DEVICES, Streams(0)) for _ in range(2))
     same = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     return same, ", ".join(f"{b.dtype} {list(b.shape)}".removeprefix("torch.") for b in first)
+
+
+def _seeds(task: Any) -> tuple[bool, str]:
+    first, other = (CheckedTask(task).batches(0, _NUM_DEVICES, Streams(seed)) for seed in (0, 1))
+    differ = any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    return differ, "they differ" if differ else "equal for two seeds: draw from `streams`, or seeds share one order of data"
 
 
 def _loss(task: Any) -> tuple[bool, str]:

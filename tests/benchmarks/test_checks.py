@@ -25,6 +25,7 @@ from laser_wireless.channels import (
     RandomDropout,
     Rayleigh,
     StepEnergy,
+    Streams,
     TappedDelayLine,
     Transceiver,
     Unnormalised,
@@ -66,6 +67,17 @@ def test_our_schemes_hold_every_property(scheme):
 
 def test_our_task_holds_every_property():
     assert not failed(properties_of_task(Digits(width=8)))
+
+
+class Deaf(Digits):
+    """Draws the same batches whatever the seed."""
+
+    def batches(self, round, num_devices, streams):
+        return super().batches(round, num_devices, Streams(0))
+
+
+def test_a_task_that_ignores_the_seed_is_found():
+    assert failed(properties_of_task(Deaf(width=8))) == {"another seed gives other batches"}
 
 
 def weak(num_devices, num_rx_antennas, grid, *, round, generator):

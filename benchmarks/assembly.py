@@ -1,6 +1,6 @@
-"""From words to objects: what a user writes in options or YAML, checked and built.
+"""From text to objects: what a user writes in options or YAML, checked and built.
 
-A component is written as a word (`Rayleigh`, `laser`, `my_module.my_fading`) or with arguments, in YAML
+A component is written as a name (`Rayleigh`, `laser`, `my_module.my_fading`) or with arguments, in YAML
 
     compressor: {class_path: LowRank, init_args: {rank: 4}}
 
@@ -40,16 +40,16 @@ class BadConfiguration(ValueError):
 def component(value: Any, place: str) -> Any:
     """Bring a component into its plain form {"class_path": import path, "init_args": {...}}.
 
-    Numbers (an energy budget, say) stay as they are, and so do words that some class takes as they are; in a list each
+    Numbers (an energy budget, say) stay as they are, and so do names that some class takes as they are; in a list each
     entry is brought into its form.
 
     Raises:
-        BadConfiguration: a word that is not known or does not fit the place, or a mapping of another form.
+        BadConfiguration: a name that is not known or does not fit the place, or a mapping of another form.
     """
     if isinstance(value, str) and value in PLAIN_WORDS.get(_last_name(place), ()):
         return value
     if isinstance(value, str):
-        return _word(value, place)
+        return _named(value, place)
     if isinstance(value, list):
         return [component(entry, f"{place}[{i}]") for i, entry in enumerate(value)]
     if not isinstance(value, dict):
@@ -62,7 +62,7 @@ def component(value: Any, place: str) -> Any:
         )
     if not isinstance(arguments, dict):
         raise BadConfiguration(f"{place}: init_args must be a mapping from names to values, got {shown(arguments)}")
-    found = _word(value["class_path"], place)
+    found = _named(value["class_path"], place)
     for name, entry in arguments.items():
         found["init_args"][name] = component(entry, f"{place}.{name}") if name in COMPONENTS else entry
     return found
@@ -187,9 +187,9 @@ def _fitted(value: Any, hint: Any, place: str) -> Any:
     try:
         return fit(value, hint, place)
     except Misfit as error:
-        words = COMPONENTS.get(_last_name(place), ())[:3]
-        example = f"[{', '.join(words)}]" if all(map(is_list, members_of(hint))) else ", ".join(words)
-        raise BadConfiguration(f"{error}{f'; for example {example}' if words else ''}") from error
+        names = COMPONENTS.get(_last_name(place), ())[:3]
+        example = f"[{', '.join(names)}]" if all(map(is_list, members_of(hint))) else ", ".join(names)
+        raise BadConfiguration(f"{error}{f'; for example {example}' if names else ''}") from error
 
 
 def _holds_components(entry: Any) -> bool:
@@ -248,29 +248,29 @@ def load_yaml(path: str) -> Spec:
     return content
 
 
-def _word(word: str, place: str) -> Spec:
+def _named(name: str, place: str) -> Spec:
     """The spec of a class name, a preset or an import path."""
-    if word == "noiseless":
+    if name == "noiseless":
         raise BadConfiguration(
             f"{place}: noiseless is the scheme z-sgd over a channel without noise: take z-sgd, with noise_variance 0 in the "
             "uplink; a sweep always draws it"
         )
-    word = _NAMES.get(word, word)
-    name, kind = _last_name(place), PRESETS.get(word, {"class_path": word})["class_path"]
-    fitting = [PRESETS.get(known, {"class_path": known})["class_path"] for known in COMPONENTS.get(name, ())]
+    name = _NAMES.get(name, name)
+    slot, kind = _last_name(place), PRESETS.get(name, {"class_path": name})["class_path"]
+    fitting = [PRESETS.get(known, {"class_path": known})["class_path"] for known in COMPONENTS.get(slot, ())]
     if fitting and kind in CLASSES and kind not in fitting:
-        raise BadConfiguration(f"{place}: {word} does not belong here. {_choice(place)}")
-    if word in PRESETS:
-        preset = deepcopy(PRESETS[word])
+        raise BadConfiguration(f"{place}: {name} does not belong here. {_choice(place)}")
+    if name in PRESETS:
+        preset = deepcopy(PRESETS[name])
         return component({**preset, "class_path": CLASSES[preset["class_path"]]}, place)
-    if word in CLASSES:
-        return {"class_path": CLASSES[word], "init_args": {}}
-    if "." in word and all(part.isidentifier() for part in word.split(".")):
-        return {"class_path": word, "init_args": {}}
-    presets = [word for word, preset in PRESETS.items() if not fitting or preset["class_path"] in fitting]
-    near = difflib.get_close_matches(word, dict.fromkeys([*COMPONENTS.get(name, CLASSES), *presets]), n=3, cutoff=0.5)
+    if name in CLASSES:
+        return {"class_path": CLASSES[name], "init_args": {}}
+    if "." in name and all(part.isidentifier() for part in name.split(".")):
+        return {"class_path": name, "init_args": {}}
+    presets = [preset_name for preset_name, preset in PRESETS.items() if not fitting or preset["class_path"] in fitting]
+    near = difflib.get_close_matches(name, dict.fromkeys([*COMPONENTS.get(slot, CLASSES), *presets]), n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise BadConfiguration(f"{place}: {word!r} is not known{hint} {_choice(place)}")
+    raise BadConfiguration(f"{place}: {name!r} is not known{hint} {_choice(place)}")
 
 
 def _choice(place: str) -> str:

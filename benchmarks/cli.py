@@ -84,7 +84,7 @@ def _output_of(words: list[str]) -> Path:
 
 def _run(words: list[str]) -> int:
     """Train once."""
-    spec: Spec = {name: component(word, name) for name, word in _RUN_DEFAULTS.items()}
+    spec: Spec = {slot: component(name, slot) for slot, name in _RUN_DEFAULTS.items()}
     own: dict[str, Any] = {"output": None, "device": "auto"}
     if read_options(words, spec, own, TrainingRun):
         return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
@@ -150,7 +150,7 @@ def _sweep(words: list[str]) -> int:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
     study = study_of(content)
-    spec: Spec = {name: component(word, name) for name, word in study.defaults.items()}
+    spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
     lay_over(given, spec, own, study.settings, [*study.others, "scale"])
     if wants_help:
@@ -162,7 +162,7 @@ def _sweep(words: list[str]) -> int:
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
         reports = writable_or_temporary(folder)
-        write_text(reports / "sweep.yaml", dump_yaml({**study.word, **spec}))
+        write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
         return go(Place(folder, name, own["device"], own["jobs"], reports))
 
 
@@ -215,7 +215,7 @@ def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, o
     print(help_text.options_of(target, chosen=spec))
     chosen = help_text.chosen_components(spec, target)
     print(f"\n{chosen}\n" if chosen else "")
-    print(f"Words that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
+    print(f"Names that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0
 
 

@@ -39,7 +39,7 @@ def options_of(
     for name, parameter in (inspect.signature(target).parameters if parameters is None else parameters).items():
         default = _default(target, name)
         named = components and name in COMPONENTS and not (isinstance(default, str) and default in PLAIN_WORDS.get(name, ()))
-        words = f" ({', '.join(map(_labelled, COMPONENTS[name]))} or an import path)" if named else ""
+        names = f" ({', '.join(map(_labelled, COMPONENTS[name]))} or an import path)" if named else ""
         stands = "required" if parameter.default is parameter.empty else "optional"
         if isinstance(default, int | float | str | bool | list | tuple | dict | None) and stands == "optional":
             stands = f"default {default}"
@@ -48,7 +48,7 @@ def options_of(
         taken = (chosen or {}).get(name)
         if isinstance(taken, dict) and "class_path" in taken:
             stands = f"chosen: {taken['class_path'].rsplit('.', 1)[-1]}"
-        text = " ".join(f"[{stands}]{words} {described.get(name, '')}".split())
+        text = " ".join(f"[{stands}]{names} {described.get(name, '')}".split())
         lines.append(f"  --{prefix}{name}\n{textwrap.fill(text, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 6)}")
     return "\n".join(lines)
 
@@ -91,11 +91,11 @@ def chosen_components(spec: Spec, owner: Callable[..., Any], prefix: str = "") -
 
 
 def presets(places: Collection[str]) -> str:
-    """The words that stand for a class and its arguments, of those that fit one of the places."""
+    """The names that stand for a class and its arguments, of those that fit one of the places."""
     return "\n".join(
-        f"  {word:14} {value['class_path']} {_arguments(value.get('init_args', {}))}".rstrip()
-        for word, value in PRESETS.items()
-        if any(word in COMPONENTS[place] or value["class_path"] in COMPONENTS[place] for place in places)
+        f"  {name:14} {value['class_path']} {_arguments(value.get('init_args', {}))}".rstrip()
+        for name, value in PRESETS.items()
+        if any(name in COMPONENTS[place] or value["class_path"] in COMPONENTS[place] for place in places)
     )
 
 

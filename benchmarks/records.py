@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tabulate import tabulate
 
 from laser_wireless.training.checkpoint import DamagedFile, whole_file
 
@@ -134,9 +135,8 @@ def aligned(rows: Sequence[Row]) -> str:
     """Rows as a text table, numbers to five digits."""
     if not rows:
         return "(nothing)"
-    cells = [list(rows[0])] + [[f"{v:.5g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    cells = [[f"{v:.5g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    return tabulate([list(rows[0]), *cells], tablefmt="plain", disable_numparse=True, stralign="right")
 
 
 def environment() -> Row:

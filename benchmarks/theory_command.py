@@ -52,7 +52,7 @@ class Communication:
     Args:
         model: gpt2, resnet18, resnet18-100, mnist, digits, or the import path of a function that returns a torch module,
             such as my_module.my_model; only its shapes are used.
-        schemes: list of words, or a mapping name -> compressor; if left out those of the published table, LASER in three
+        schemes: list of names, or a mapping name -> compressor; if left out those of the published table, LASER in three
             readings of what it sends.
     """
 
@@ -91,7 +91,7 @@ def theory(words: list[str]) -> int:
 
 
 def _schemes(value: Any) -> dict[str, Compressor]:
-    """The compressors that a list or mapping of words names."""
+    """The compressors that a list or mapping names."""
     made = {name: build_compressor(scheme.compressor, name) for name, scheme in read_schemes(value, {}).items()}
     if not made:
         raise BadConfiguration("schemes must name at least one")
@@ -163,7 +163,7 @@ def _help(name: str, settings_class: type, examples: str) -> int:
     headline = (settings_class.__doc__ or "").split("\n")[0]
     print(f"laser theory {name}: {headline}\n\nExamples:\n{examples}\n\nOptions:{_COMMON}")
     print(help_text.options_of(settings_class, components=False))
-    print(f"\nWords for schemes:\n{help_text.presets(['compressor'])}")
+    print(f"\nNames of schemes:\n{help_text.presets(['compressor'])}")
     return 0
 
 

@@ -175,14 +175,14 @@ def _slots(parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
     for _, kind, _ in parts.values():
         hints = hints_of(kind) if is_dataclass(kind) else {}
         for f in fields(kind) if hints else ():
-            if words := _serve(hints[f.name], parts):
+            if names := _serve(hints[f.name], parts):
                 default = [] if f.default_factory is MISSING else [type(f.default_factory()).__name__]
-                found[f.name] = [word for word in default if word in words] + found.get(f.name, []) + words
+                found[f.name] = [name for name in default if name in names] + found.get(f.name, []) + names
     presets = {name: preset["class_path"] for name, preset in PRESETS.items()}
     with_presets = {
-        slot: [*words, *(name for name, kind in presets.items() if kind in words)] for slot, words in found.items()
+        slot: [*names, *(preset for preset, kind in presets.items() if kind in names)] for slot, names in found.items()
     }
-    return {slot: tuple(dict.fromkeys(words)) for slot, words in with_presets.items()}
+    return {slot: tuple(dict.fromkeys(names)) for slot, names in with_presets.items()}
 
 
 _PARTS = _own_parts()

@@ -57,3 +57,10 @@ def test_entries_that_cannot_be_used_are_said_and_break_nothing(laser):
     assert "laser: Rayleigh of their-parts is left out: it has a name that is taken" in done.stderr
     assert "laser: Gone of their-parts is left out: it cannot be imported" in done.stderr
     assert "Rayleigh()" in done.stdout or "Rayleigh" in done.stdout
+
+
+@pytest.mark.parametrize("part", ["TwoRay", "EveryOther", "their_parts.TwoRay"])
+def test_their_parts_are_checked_by_name(laser, part):
+    done = laser("check", part)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILS" not in done.stdout

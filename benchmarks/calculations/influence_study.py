@@ -53,7 +53,7 @@ class InfluenceStudy:
         norm_ratio: largest squared norm among the devices' gradients over that of their mean, >= 1.
         captured: fraction of the gradient's squared norm in LASER's rank-r approximation; 1 as in the paper's theory.
         snr_db: list of SNRs P / (m n sigma^2) of the picture, in dB, one device, per entry of the uncompressed gradient.
-        schemes: list of words, or a mapping name -> compressor; all schemes if left out.
+        schemes: list of names, or a mapping name -> compressor; all schemes if left out.
     """
 
     m: int = 64

@@ -43,7 +43,7 @@ class NoiseStudy:
         norms: gradient norms of the parameters: "entries" (every entry has the same variance), "parameters" (every
             parameter has the same norm), or a CSV file with a column norm, one row for each parameter in the model's order.
         captured: fraction of a gradient's squared norm in LASER's rank-r approximation.
-        schemes: list of words, or a mapping name -> compressor.
+        schemes: list of names, or a mapping name -> compressor.
     """
 
     model: str = "resnet18"

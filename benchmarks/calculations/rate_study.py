@@ -43,7 +43,7 @@ class RateStudy:
         num_devices: K.
         noise_variance: sigma^2 per real symbol.
         captured: fraction of the squared norm in LASER's approximation.
-        schemes: list of words, or a mapping name -> compressor; all schemes if left out.
+        schemes: list of names, or a mapping name -> compressor; all schemes if left out.
     """
 
     influence: list[float] | None = None

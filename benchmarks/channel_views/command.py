@@ -14,10 +14,11 @@ import torch
 
 from laser_wireless.benchmarks.assembly import Spec, assemble
 from laser_wireless.benchmarks.channel_views.correlation import study_correlation
+from laser_wireless.benchmarks.channel_views.error import study_error
 from laser_wireless.benchmarks.channel_views.gains import study_gains
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram, study_spectrogram
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, cases, several, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row, aligned, read_csv, write_csv
 from laser_wireless.channels.csi.models import PerfectCsi
 from laser_wireless.channels.receivers.single_antenna import SingleAntenna
@@ -29,7 +30,7 @@ def show_channel(settings: ChannelStudy, folder: Path, device: torch.device, pro
     """Draw the views asked for into a folder and print their tables."""
     views = {"error": _error, "gains": _gains, "correlation": _correlation, "spectrogram": _spectrogram}
     chosen = list(views) if settings.view == "all" else [settings.view]
-    if settings.view == "all" and (settings.ofdm is None or len(several(settings.fading)) > 1):
+    if settings.view == "all" and (settings.ofdm is None or len(settings.fadings) > 1):
         chosen.remove("spectrogram")
         print("spectrogram: left out, it needs one model of fading and an OFDM grid (--ofdm Ofdm)\n")
     for view in chosen:
@@ -67,7 +68,7 @@ def _draw(view: str, settings: ChannelStudy, folder: Path) -> str:
 
 
 def _error(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    rows = study(settings, device, progress)
+    rows = study_error(settings.error_view(), device, progress)
     write_csv(folder / "channel.csv", rows)
     _draw("error", settings, folder)
     print(aligned(rows))
@@ -79,7 +80,7 @@ def _error(settings: ChannelStudy, folder: Path, device: torch.device, progress:
 
 
 def _gains(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    rows, summary = study_gains(settings, device, progress)
+    rows, summary = study_gains(settings.gains_view(), device, progress)
     write_csv(folder / "gains.csv", rows)
     _draw("gains", settings, folder)
     print(aligned(summary))
@@ -91,7 +92,7 @@ def _gains(settings: ChannelStudy, folder: Path, device: torch.device, progress:
 
 
 def _correlation(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    rows, summary = study_correlation(settings, device, progress)
+    rows, summary = study_correlation(settings.correlation_view(), device, progress)
     write_csv(folder / "correlation.csv", rows)
     _draw("correlation", settings, folder)
     for row in summary:  # laws may differ in their units
@@ -101,7 +102,7 @@ def _correlation(settings: ChannelStudy, folder: Path, device: torch.device, pro
 
 
 def _spectrogram(settings: ChannelStudy, folder: Path, device: torch.device, progress: Progress) -> None:
-    picture, summary = study_spectrogram(settings, device)
+    picture, summary = study_spectrogram(settings.spectrogram_view(), device)
     write_csv(folder / "spectrogram.csv", _matrix("time_s", picture.times_s, "hz", picture.frequencies_hz, picture.power_db))
     write_csv(
         folder / "delay_doppler.csv",
@@ -144,7 +145,7 @@ def _draw_spectrogram(plots: Any, settings: ChannelStudy, folder: Path) -> str:
         spreading_db=spreading_db,
         profile=read_csv(folder / "delay_profile.csv"),
     )
-    plots.plot_spectrogram(picture, folder / "spectrogram", label_of(several(settings.fading)[0]))
+    plots.plot_spectrogram(picture, folder / "spectrogram", label_of(settings.fadings[0]))
     return "spectrogram"
 
 
@@ -176,7 +177,7 @@ def _read_matrix(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _names(settings: ChannelStudy) -> str:
-    return ", ".join(labels_of(several(settings.fading)))
+    return ", ".join(labels_of(settings.fadings))
 
 
 def _error_words(settings: ChannelStudy) -> list[str]:
@@ -184,7 +185,7 @@ def _error_words(settings: ChannelStudy) -> list[str]:
     controls, receivers, antennas = (
         several(getattr(settings, name)) for name in ("power_control", "receiver", "num_rx_antennas")
     )
-    shared = [label_of(part[0]) for part in (several(settings.fading), controls) if len(part) == 1]
+    shared = [label_of(part[0]) for part in (settings.fadings, controls) if len(part) == 1]
     if len(antennas) == 1 and antennas != [1]:
         shared.append(f"N_r = {antennas[0]}")
     if len(receivers) == 1 and not isinstance(receivers[0], SingleAntenna):
@@ -194,7 +195,7 @@ def _error_words(settings: ChannelStudy) -> list[str]:
 
 
 def _title(settings: ChannelStudy, shared: list[str]) -> str:
-    uplink = cases(settings)[0].uplink
+    uplink = settings.cases()[0].uplink
     grid = uplink.grid((settings.num_symbols,))
     gains = f"{grid.num_slots} x {grid.num_frequency_blocks} gains" if grid.num_cells > 1 else "one gain"
     return f"{' + '.join(shared)}{', ' if shared else ''}K = {settings.num_devices}, {gains} per device and round"

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from laser_wireless.benchmarks.channel_views.draws import draw_runs
+from laser_wireless.benchmarks.channel_views.draws import Links
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import (
     delay_profile,
@@ -24,17 +25,25 @@ from laser_wireless.benchmarks.channel_views.laws import (
     interval_of_rounds,
     time_correlation,
 )
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.segments import Grid
-from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 _LEVEL = 0.5  # of |R|, at which coherence ends
 
 
+@dataclass(frozen=True)
+class CorrelationView:
+    """Correlation of the gains: which laws, between whom, over how many links at least and up to which lag."""
+
+    fadings: list[FadingModel]
+    links: Links
+    num_links: int
+    num_lags: int
+
+
 def study_correlation(
-    settings: ChannelStudy, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter
+    view: CorrelationView, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter
 ) -> tuple[list[Row], list[Row]]:
     """Estimate the correlation of each law: over the slots of an OFDM grid and its blocks, or else over rounds.
 
@@ -45,13 +54,12 @@ def study_correlation(
         summary with one row for each law: links, coherence time and bandwidth (|R| = 0.5), simulated and in theory, and the
         rms delay spread. A coherence is 0 if it is shorter than one lag, inf if longer than the last one.
     """
-    fadings = several(settings.fading)
-    grid = grid_of(settings)
-    num_runs = max(2, -(-settings.num_links // settings.num_devices))
+    fadings, grid = view.fadings, view.links.grid
+    num_runs = max(2, -(-view.num_links // view.links.num_devices))
     work = [(number, run) for number in range(len(fadings)) for run in range(num_runs)]
     products: list[list[dict[str, Tensor]]] = [[] for _ in fadings]
     for number, run in progress(work):
-        products[number].append(_products(settings, fadings[number], grid, run, device))
+        products[number].append(_products(view, fadings[number], run, device))
     rows: list[Row] = []
     summary = []
     for label, fading, found in zip(labels_of(fadings), fadings, products, strict=True):
@@ -61,7 +69,7 @@ def study_correlation(
         summary.append(
             {
                 "fading": label,
-                "links": num_runs * settings.num_devices,
+                "links": num_runs * view.links.num_devices,
                 **{name: value for axis in found[0] for name, value in _coherence(mine, axis).items()},
                 "rms_delay_spread_s": math.nan if profile is None else profile.spread,
             }
@@ -69,33 +77,17 @@ def study_correlation(
     return rows, summary
 
 
-def grid_of(settings: ChannelStudy) -> Grid:
-    """`num_slots` slots of the OFDM grid, or one gain for each round."""
-    if settings.ofdm is None:
-        return AnalogUplink(energy_budget=1.0).grid((settings.num_symbols,))
-    per_slot = 2 * settings.ofdm.symbols_per_slot * settings.ofdm.num_subcarriers
-    return settings.ofdm.grid(settings.num_slots * per_slot)
-
-
-def _products(settings: ChannelStudy, fading: FadingModel, grid: Grid, run: int, device: torch.device) -> dict[str, Tensor]:
+def _products(view: CorrelationView, fading: FadingModel, run: int, device: torch.device) -> dict[str, Tensor]:
     """Products of each link at each lag, complex128 [K, lags], for each axis of the grid."""
-    num_rounds = 1 if grid.num_slots > 1 else 2 * settings.num_lags
-    h = draw_runs(
-        fading,
-        settings.num_devices,
-        grid,
-        runs=range(run, run + 1),
-        num_rounds=num_rounds,
-        seed=settings.seed,
-        device=device,
-        num_rx_antennas=several(settings.num_rx_antennas)[0],
-    )[0]
+    grid = view.links.grid
+    num_rounds = 1 if grid.num_slots > 1 else 2 * view.num_lags
+    h = view.links.draw(fading, runs=range(run, run + 1), num_rounds=num_rounds, device=device)[0]
     cells = h.expand(*h.shape[:-1], grid.num_cells).unflatten(-1, (grid.num_slots, grid.num_frequency_blocks))
     cells = cells.permute(1, 2, 0, 3, 4).flatten(2, 3).cpu()  # [K, N_r, times, F]
     axes = {"slot" if grid.num_slots > 1 else "round": -2}
     if grid.num_frequency_blocks > 1:
         axes["frequency"] = -1
-    return {axis: _lagged(cells, dim, settings.num_lags) for axis, dim in axes.items()}
+    return {axis: _lagged(cells, dim, view.num_lags) for axis, dim in axes.items()}
 
 
 def _lagged(h: Tensor, dim: int, num_lags: int) -> Tensor:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from laser_wireless.benchmarks.channel_views.draws import draw_runs
+from laser_wireless.benchmarks.channel_views.draws import Links
 from laser_wireless.benchmarks.channel_views.labels import labels_of
 from laser_wireless.benchmarks.channel_views.laws import Envelope, envelope
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.channels.energy.units import from_db
 from laser_wireless.channels.fading.contract import FadingModel, FadingProcess
-from laser_wireless.channels.uplinks.analog import AnalogUplink
 
 _RUN = 50  # rounds of a run of fading that continues
 _MOST = 1 << 23  # gains that are drawn
@@ -29,8 +28,18 @@ _ENVELOPE_BINS, _PHASE_BINS = 50, 36
 _POWERS_DB = np.arange(-40.0, 12.5, 0.5)
 
 
+@dataclass(frozen=True)
+class GainsView:
+    """Distribution of the gains: which laws, between whom, over how many rounds, and where a fade begins, in dB."""
+
+    fadings: list[FadingModel]
+    links: Links
+    num_rounds: int
+    fade_db: float
+
+
 def study_gains(
-    settings: ChannelStudy, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter
+    view: GainsView, device: torch.device, progress: Callable[[list[Any]], Iterable[Any]] = iter
 ) -> tuple[list[Row], list[Row]]:
     """Draw the gains of each law and compare.
 
@@ -41,34 +50,23 @@ def study_gains(
         summary with one row for each law: how many gains and independent samples, mean power, K-factor by moments, and the
         probability of a fade below `fade_db`.
     """
-    fadings = several(settings.fading)
     rows, summary = [], []
-    drawn = [_draw(settings, fading, device) for fading in progress(fadings)]
+    drawn = [_draw(view, fading, device) for fading in progress(view.fadings)]
     reach = max(float(np.quantile(h.abs().flatten()[:100_000].numpy(), 0.9995)) for h in drawn)
-    for label, fading, h in zip(labels_of(fadings), fadings, drawn, strict=True):
+    for label, fading, h in zip(labels_of(view.fadings), view.fadings, drawn, strict=True):
         law = envelope(fading)
         rows += [{"fading": label, **row, "independent": len(h)} for row in _rows(h, law, math.ceil(2 * reach) / 2)]
-        summary.append({"fading": label, **_summary(h, law, settings.fade_db)})
+        summary.append({"fading": label, **_summary(h, law, view.fade_db)})
     return rows, summary
 
 
-def _draw(settings: ChannelStudy, fading: FadingModel, device: torch.device) -> Tensor:
+def _draw(view: GainsView, fading: FadingModel, device: torch.device) -> Tensor:
     """Gains [independent samples, gains of each], at most eight million."""
-    num_rx_antennas = several(settings.num_rx_antennas)[0]
-    grid = AnalogUplink(energy_budget=1.0, ofdm=settings.ofdm).grid((settings.num_symbols,))
-    per_round = settings.num_devices * num_rx_antennas * grid.num_cells
+    links = view.links
+    per_round = links.num_devices * links.num_rx_antennas * links.grid.num_cells
     length = _RUN if isinstance(fading, FadingProcess) else 1
-    num_runs = max(1, min(settings.num_rounds, _MOST // per_round) // length)
-    h = draw_runs(
-        fading,
-        settings.num_devices,
-        grid,
-        runs=range(num_runs),
-        num_rounds=length,
-        seed=settings.seed,
-        device=device,
-        num_rx_antennas=num_rx_antennas,
-    )
+    num_runs = max(1, min(view.num_rounds, _MOST // per_round) // length)
+    h = links.draw(fading, runs=range(num_runs), num_rounds=length, device=device)
     return h.transpose(1, 2).flatten(2).flatten(0, 1).cpu()
 
 

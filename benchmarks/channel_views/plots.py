@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from laser_wireless.benchmarks.channel_views.error import AVERAGED, CONDITIONAL, SIMULATED
 from laser_wireless.benchmarks.channel_views.labels import unit_of
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram
-from laser_wireless.benchmarks.channel_views.study import AVERAGED, CONDITIONAL, SIMULATED
 from laser_wireless.benchmarks.intervals import disk_of, reach_of
 from laser_wireless.benchmarks.picture import (
     GREY,

@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from laser_wireless.benchmarks.channel_views.correlation import grid_of
-from laser_wireless.benchmarks.channel_views.draws import draw_runs
+from laser_wireless.benchmarks.channel_views.draws import Links
 from laser_wireless.benchmarks.channel_views.labels import label_of
 from laser_wireless.benchmarks.channel_views.laws import delay_profile, mean_powers
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, several
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.channels.segments import Grid
+from laser_wireless.channels.fading.contract import FadingModel
 
 Array = NDArray[np.float64]
 _FINER = 4  # delays between two that the bandwidth can tell apart
@@ -47,8 +45,16 @@ class Spectrogram:
     profile: list[Row]
 
 
-def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spectrogram, list[Row]]:
-    """Draw one round of `num_slots` slots.
+@dataclass(frozen=True)
+class SpectrogramView:
+    """One law over the times and frequencies of the links' grid."""
+
+    fading: FadingModel
+    links: Links
+
+
+def study_spectrogram(view: SpectrogramView, device: torch.device) -> tuple[Spectrogram, list[Row]]:
+    """Draw one round, as long as the grid.
 
     Returns:
         the pictures' numbers, and a summary of one row.
@@ -56,19 +62,19 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
     Raises:
         ValueError: the grid has one frequency block, or no OFDM.
     """
-    grid, fading = grid_of(settings), several(settings.fading)[0]
+    grid = view.links.grid
     num_blocks = grid.num_frequency_blocks
     if num_blocks < 2 or grid.slot_s is None or grid.block_hz is None:
         raise ValueError(
             f'view "spectrogram" needs an OFDM grid of several frequency blocks, got {num_blocks}; '
             "give --ofdm Ofdm and a smaller --ofdm.subcarriers_per_block"
         )
-    links = _links(settings, grid, device)
+    links = _links(view, device)
     power_db = 20 * np.log10(np.maximum(np.abs(links[0]), 1e-10))
     in_delay = np.fft.ifft(links * _window(num_blocks), _FINER * num_blocks, axis=-1) * _FINER * num_blocks
     delays = np.arange(_FINER * num_blocks) / (_FINER * num_blocks * grid.block_hz)
     spreading = np.fft.fftshift(np.fft.fft(in_delay[0] * _window(grid.num_slots)[:, None], axis=0), axes=0).T
-    profile = _profile(settings, in_delay, delays, num_blocks, grid.block_hz)
+    profile = _profile(view, in_delay, delays, num_blocks, grid.block_hz)
     shown = _num_shown(np.array([row["power"] for row in profile]))
     dopplers = np.fft.fftshift(np.fft.fftfreq(grid.num_slots, grid.slot_s))
     size = np.abs(spreading[:shown])
@@ -82,9 +88,9 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
         spreading_db=20 * np.log10(np.maximum(size[:, seen] / size.max(), 1e-10)),
         profile=profile[:shown],
     )
-    known = delay_profile(fading)
+    known = delay_profile(view.fading)
     summary = {
-        "fading": label_of(fading),
+        "fading": label_of(view.fading),
         "slots": grid.num_slots,
         "blocks": num_blocks,
         "duration_s": grid.num_slots * grid.slot_s,
@@ -96,32 +102,24 @@ def study_spectrogram(settings: ChannelStudy, device: torch.device) -> tuple[Spe
     return picture, [summary]
 
 
-def _links(settings: ChannelStudy, grid: Grid, device: torch.device) -> NDArray[np.complex128]:
+def _links(view: SpectrogramView, device: torch.device) -> NDArray[np.complex128]:
     """Gains of all devices and antennas over one round: [K N_r, T, F]."""
-    h = draw_runs(
-        several(settings.fading)[0],
-        settings.num_devices,
-        grid,
-        runs=range(1),
-        num_rounds=1,
-        seed=settings.seed,
-        device=device,
-        num_rx_antennas=several(settings.num_rx_antennas)[0],
-    )[0, 0]
+    grid = view.links.grid
+    h = view.links.draw(view.fading, runs=range(1), num_rounds=1, device=device)[0, 0]
     h = h.expand(*h.shape[:-1], grid.num_cells).unflatten(-1, (grid.num_slots, grid.num_frequency_blocks))
     return h.to(torch.complex128).cpu().flatten(0, 1).numpy()
 
 
 def _profile(
-    settings: ChannelStudy, in_delay: NDArray[np.complex128], delays: Array, num_blocks: int, block_hz: float
+    view: SpectrogramView, in_delay: NDArray[np.complex128], delays: Array, num_blocks: int, block_hz: float
 ) -> list[Row]:
     """Power delay profile, mean over slots and antennas of each device, then over the devices."""
-    power = np.square(np.abs(in_delay)).mean(1).reshape(settings.num_devices, -1, len(delays)).mean(1)
+    power = np.square(np.abs(in_delay)).mean(1).reshape(view.links.num_devices, -1, len(delays)).mean(1)
     mean, error = (
         power.mean(0),
         power.std(0, ddof=1) / math.sqrt(len(power)) if len(power) > 1 else np.full(len(delays), math.nan),
     )
-    known = delay_profile(several(settings.fading)[0])
+    known = delay_profile(view.fading)
     theory = np.full(len(delays), math.nan)
     if known is not None:
         powers, paths = mean_powers(known)

@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The arguments in one word, such as "rank=4"; empty if there are none to choose."""
+        """The arguments in short, such as "rank=4"; empty if there are none to choose."""
         return " ".join(f"{name}={value}" for name, value in self.arguments.items())
 
 
@@ -56,18 +56,18 @@ def read_schemes(value: Any, uplink: Spec) -> dict[str, Scheme]:
     """Read the `schemes` of a YAML file.
 
     Args:
-        value: a list of words; or a mapping from names to a word, to {class_path, init_args}, or to {compressor: one of
-            these, uplink: arguments that differ from the sweep's, or another uplink as {class_path, init_args}}. The
-            word "noiseless" is dropped: that line is always drawn.
+        value: a list of names; or a mapping from names to the name of a component, to {class_path, init_args}, or to
+            {compressor: one of these, uplink: arguments that differ from the sweep's, or another uplink as {class_path,
+            init_args}}. The name "noiseless" is dropped: that line is always drawn.
         uplink: of the sweep, in its full form.
 
     Raises:
-        BadConfiguration: another form, unknown words, or a scheme of its own under the name "noiseless".
+        BadConfiguration: another form, unknown names, or a scheme of its own under the name "noiseless".
     """
     if isinstance(value, list):
         value = _named_after_themselves(value)
     if not isinstance(value, dict):
-        raise BadConfiguration(f"schemes must be a list of words or a mapping name -> compressor, got {shown(value)}")
+        raise BadConfiguration(f"schemes must be a list of names or a mapping name -> compressor, got {shown(value)}")
     for name in value:
         _check_scheme_name(name)
     if value.get(NOISELESS, NOISELESS) != NOISELESS:
@@ -84,19 +84,19 @@ def build_compressor(spec: Spec, name: str) -> Compressor:
     place = f"schemes.{name}"
     made: Compressor = build(spec, place)
     if not fits(made, Compressor):
-        words = ", ".join(COMPONENTS["compressor"][:3])
-        raise BadConfiguration(f"{place} must be a compressor, such as {words}, got {shown(made)}")
+        names = ", ".join(COMPONENTS["compressor"][:3])
+        raise BadConfiguration(f"{place} must be a compressor, such as {names}, got {shown(made)}")
     return made
 
 
-def _named_after_themselves(words: list[Any]) -> dict[str, Any]:
-    for place, word in enumerate(words):
-        if not isinstance(word, str) or word in words[:place]:
+def _named_after_themselves(names: list[Any]) -> dict[str, Any]:
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:place]:
             raise BadConfiguration(
-                f"schemes[{place}] must be a word that stands once, such as laser, got {shown(word)}; "
+                f"schemes[{place}] must be a name that stands once, such as laser, got {shown(name)}; "
                 "a mapping name -> compressor gives names of your own"
             )
-    return {word: word for word in words}
+    return {name: name for name in names}
 
 
 def _check_scheme_name(name: Any) -> None:

@@ -24,7 +24,7 @@ class Communication:
 
     Args:
         model: name of a model, or the import path of a function that makes one.
-        schemes: a list of words such as [laser, z-sgd], or names -> compressors.
+        schemes: a list of names such as [laser, z-sgd], or names -> compressors.
     """
 
     model: str
@@ -38,7 +38,7 @@ def communication_from(content: Spec) -> Communication:
     """Check the plain content of a YAML file.
 
     Raises:
-        BadConfiguration: misspelt keys, unknown words, values out of range.
+        BadConfiguration: misspelt keys, unknown names, values out of range.
     """
     found = read_schemes(content.get("schemes"), {})
     schemes = {name: build_compressor(scheme.compressor, name) for name, scheme in found.items()}

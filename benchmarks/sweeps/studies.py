@@ -1,4 +1,4 @@
-"""The kinds of study that `laser sweep` runs, by the word `study` of a YAML file."""
+"""The kinds of study that `laser sweep` runs, by the entry `study` of a YAML file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from laser_wireless.benchmarks.value_words import shown
 
 
 class Place(NamedTuple):
-    """Where a study writes and computes: folder, name in titles, torch device by its word, processes (0: one per core).
+    """Where a study writes and computes: folder, name in titles, torch device by its name, processes (0: one per core).
 
     reports: where tables and pictures go: the folder, unless it cannot be written.
     """
@@ -28,14 +28,14 @@ class Place(NamedTuple):
 class Study(NamedTuple):
     """A kind of study.
 
-    word: its entry in a YAML file, {} for a study that needs none.
+    entry: its entry in a YAML file, {} for a study that needs none.
     defaults: components that stand without being named.
     settings: the class whose arguments its YAML gives.
     others: what its YAML may hold beside them.
     prepare: checks the plain content and returns what is left to do, which returns the exit status.
     """
 
-    word: Spec
+    entry: Spec
     defaults: dict[str, str]
     settings: Callable[..., Any]
     others: tuple[str, ...]
@@ -43,15 +43,15 @@ class Study(NamedTuple):
 
 
 def study_of(spec: Spec) -> Study:
-    """Take the word `study` out of a plain configuration; "power" if there is none.
+    """Take the entry `study` out of a plain configuration; "power" if there is none.
 
     Raises:
         BadConfiguration: no such study.
     """
-    word = spec.pop("study", "power")
-    if not isinstance(word, str) or word not in STUDIES:
-        raise BadConfiguration(f"study must be one of {', '.join(STUDIES)}, got {shown(word)}")
-    return STUDIES[word]()
+    name = spec.pop("study", "power")
+    if not isinstance(name, str) or name not in STUDIES:
+        raise BadConfiguration(f"study must be one of {', '.join(STUDIES)}, got {shown(name)}")
+    return STUDIES[name]()
 
 
 def _power() -> Study:
@@ -110,7 +110,7 @@ def _communication() -> Study:
 
 
 STUDIES: dict[str, Callable[[], Study]] = {"power": _power, "spectrum": _spectrum, "communication": _communication}
-"""Word -> study, imported when it is asked for.
+"""Name -> study, imported when it is asked for.
 
 power: schemes over energy budgets. spectrum: how much of a gradient's energy lies in a few directions. communication: what
 a message weighs.

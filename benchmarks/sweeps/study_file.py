@@ -9,18 +9,18 @@ from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml
 PRESETS = Path(__file__).parent.parent / "presets"
 
 
-def find_study(word: str) -> str:
+def find_study(name: str) -> str:
     """A file, or the name of a preset that comes with the package.
 
     Raises:
         BadConfiguration: neither.
     """
-    if Path(word).is_file():
-        return word
-    shipped = PRESETS / f"{Path(word).stem}.yaml"
+    if Path(name).is_file():
+        return name
+    shipped = PRESETS / f"{Path(name).stem}.yaml"
     if shipped.exists():
         return str(shipped)
-    raise BadConfiguration(f"there is no file {word!r}, and presets are {preset_names()}")
+    raise BadConfiguration(f"there is no file {name!r}, and presets are {preset_names()}")
 
 
 def preset_names() -> str:

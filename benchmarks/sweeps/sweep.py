@@ -58,7 +58,7 @@ class Sweep:
     Args:
         task: what is learned.
         uplink: the channel; its energy budget is set by the sweep.
-        schemes: a list of words such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink}, where
+        schemes: a list of names such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink}, where
             uplink holds the arguments in which the scheme's uplink differs from the sweep's.
         energy_budgets: P, energy per device and round, ascending.
         learning_rates: the grid, ascending; or a grid for each scheme, of equal lengths, "default" serving the others.
@@ -140,8 +140,8 @@ class Cell:
         scheme = f"{self.scheme} {self.candidate.label}".strip()
         key = {**self.spec, "checkpoint_seconds": None, "form": RESULT_FORM, "scheme": scheme}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
-        word = quote_plus(scheme, safe="=")[:_LONGEST_NAME]  # one to one: "a b" is a+b, "a_b" and "a=b" stay
-        name = f"{word}-P{self.energy_budget:g}-lr{self.candidate.learning_rate:g}-seed{self.seed}-{digest}"
+        written = quote_plus(scheme, safe="=")[:_LONGEST_NAME]  # one to one: "a b" is a+b, "a_b" and "a=b" stay
+        name = f"{written}-P{self.energy_budget:g}-lr{self.candidate.learning_rate:g}-seed{self.seed}-{digest}"
         return root / "runs" / name
 
 
@@ -149,7 +149,7 @@ def read_sweep(content: Spec) -> Sweep:
     """Bring the components of a YAML file's plain content into their full form; none of them is built.
 
     Raises:
-        BadConfiguration: misspelt keys, unknown words, values out of range.
+        BadConfiguration: misspelt keys, unknown names, values out of range.
     """
     content = deepcopy(content)
     for name in ("task", "uplink", "schemes"):
@@ -178,7 +178,7 @@ def sweep_from(content: Spec) -> Sweep:
     """Read the plain content of a YAML file and check that each of its schemes can be built.
 
     Raises:
-        BadConfiguration: misspelt keys, unknown words, values out of range.
+        BadConfiguration: misspelt keys, unknown names, values out of range.
     """
     sweep = read_sweep(content)
     for scheme in sweep.schemes:

@@ -11,6 +11,7 @@ from laser_wireless.benchmarks.theory.influence import (
 )
 from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, silence, survival
 from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
+from laser_wireless.benchmarks.theory.power_control import expected_mse
 from laser_wireless.benchmarks.theory.rates import (
     Problem,
     nonconvex_bound,
@@ -18,6 +19,7 @@ from laser_wireless.benchmarks.theory.rates import (
     quasiconvex_bound,
     quasiconvex_rate,
 )
+from laser_wireless.benchmarks.theory.receivers import receiver_mse
 from laser_wireless.benchmarks.theory.signs import sign_mean, sign_vote
 from laser_wireless.benchmarks.theory.sparse import gaussian_projection, index_error, top_k
 
@@ -30,6 +32,7 @@ __all__ = [
     "both_factors",
     "bound_of_the_paper",
     "count_sketch",
+    "expected_mse",
     "gaussian_projection",
     "index_error",
     "inversion_mse",
@@ -40,6 +43,7 @@ __all__ = [
     "quasiconvex_bound",
     "quasiconvex_rate",
     "random_k",
+    "receiver_mse",
     "sign_mean",
     "sign_vote",
     "silence",

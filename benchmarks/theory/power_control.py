@@ -1,10 +1,7 @@
-"""Mean-square error of power controls: given the gains, and on average over fading laws where a closed form exists.
+"""Mean-square error of power controls on average over fading laws, where a closed form exists.
 
-K devices send uncorrelated messages; errors are those of the estimate of the mean of all K. Given the gains h_k,
-devices have energies P_k and messages of squared norm nu_k = ||u_k||^2, N real symbols, in one block. On average, messages
-have one norm and devices one energy, SNR = P / (N sigma^2), and errors are per symbol, relative to the variance of a
-message's symbols.
-Written apart from the rules themselves, in NumPy, so that each can check the other.
+K devices send uncorrelated messages of one norm with one energy, SNR = P / (N sigma^2) for N real symbols in one block;
+errors are those of the estimate of the mean of all K, per symbol, relative to the variance of a message's symbols.
 """
 
 from __future__ import annotations
@@ -13,11 +10,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import exp1
 from scipy.stats import binom
 
-from laser_wireless.benchmarks.theory.inversion import inversion_mse, inversion_threshold, survival
+from laser_wireless.benchmarks.theory.inversion import inversion_mse, survival
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.power_control.contract import PowerControl
@@ -26,64 +23,6 @@ from laser_wireless.channels.power_control.inversion import TimeVaryingPrecoding
 from laser_wireless.channels.power_control.optimal import MseOptimal, RegularisedInversion
 
 Array = NDArray[np.float64]
-
-
-def conditional_mse(
-    power_control: PowerControl, gains: ArrayLike, norms: ArrayLike, energy: ArrayLike, noise_energy: float
-) -> float:
-    """Expected squared error given the gains, of one block in one coherence block, one receive antenna.
-
-    Args:
-        power_control: the rule; devices have path gain 1 and the oracle's common amplitude.
-        gains: complex [K], h_k.
-        norms: [K], ||u_k|| > 0.
-        energy: [K], P_k > 0.
-        noise_energy: sigma^2 N > 0.
-
-    Returns:
-        E||estimate - mean||^2, summed over the symbols; NaN for a rule that is not known.
-    """
-    h = np.asarray(gains)
-    nu = np.asarray(norms, dtype=float) ** 2
-    most = np.abs(h) * np.sqrt(np.asarray(energy) / nu)  # amplitude with which a device can arrive
-    if isinstance(power_control, MseOptimal):
-        return _threshold_mse(most, nu, noise_energy)
-    if isinstance(power_control, FullPower) and power_control.scale == "least_error":
-        arriving = most if power_control.phase else most * np.exp(1j * np.angle(h))
-        return _least_error(arriving, nu, noise_energy)
-    if isinstance(power_control, RegularisedInversion):
-        soft = np.abs(h) ** 2 / (np.abs(h) ** 2 + power_control.regulariser)
-        return _least_error(soft * np.min(most / soft), nu, noise_energy)
-    threshold = (
-        power_control.threshold if isinstance(power_control, TimeVaryingPrecoding) else inversion_threshold(power_control)
-    )
-    if threshold is None:
-        return math.nan
-    active = np.abs(h) ** 2 >= threshold
-    if not active.any():
-        return float(nu.sum() / len(nu) ** 2)
-    if isinstance(power_control, TimeVaryingPrecoding):
-        amplitude = float(np.min(np.sqrt(threshold * np.asarray(energy) / nu)))
-    else:
-        amplitude = float(np.min(most[active]))
-    m, k = active.sum(), len(nu)
-    bias = nu[active].sum() * (1 / m - 1 / k) ** 2 + nu[~active].sum() / k**2
-    return float(bias + noise_energy / (amplitude * m) ** 2)
-
-
-def _least_error(arriving: NDArray[np.generic], nu: Array, noise_energy: float) -> float:
-    """Error at the best real scale >= 0: what was wanted less what is explained."""
-    k = len(nu)
-    wanted = max(float((np.real(arriving) * nu).sum()) / k, 0.0)
-    return float(nu.sum() / k**2 - wanted**2 / ((np.abs(arriving) ** 2 * nu).sum() + noise_energy))
-
-
-def _threshold_mse(most: Array, nu: Array, noise_energy: float) -> float:
-    """Least error over all splits of the sorted devices into those at full power and those that invert."""
-    order = np.argsort(most)
-    most, nu, k = most[order], nu[order], len(nu)
-    level = np.min((noise_energy + np.cumsum(nu * most**2)) / np.cumsum(nu * most))
-    return float((nu * np.maximum(0, 1 - most / level) ** 2).sum() / k**2 + noise_energy / (k * level) ** 2)
 
 
 def expected_mse(fading: FadingModel, power_control: PowerControl, num_devices: int, snr: float) -> float:

@@ -11,7 +11,6 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import eval_genlaguerre, gammaln
 
@@ -110,20 +109,3 @@ def lmmse_mse(num_devices: int, num_rx_antennas: int, snr: float) -> float:
     cuts = [0.0, near, edge, 2 * edge + 60]
     total = sum(quad(integrand, low, high, limit=400)[0] for low, high in pairwise(cuts) if high > low)
     return (num_devices - m + total) / num_devices**2
-
-
-def conditional_lmmse_mse(arriving: ArrayLike, power: ArrayLike, noise_variance: float) -> float:
-    """Error per symbol of `Lmmse` given what arrives: sum_k p_k / K^2 - r^H C^-1 r, of one segment.
-
-    C = sum_k p_k a_k a_k^H + sigma^2 I and r = sum_k p_k a_k / K.
-
-    Args:
-        arriving: complex [K, N_r], a_k = h_k b_k.
-        power: [K], p_k, mean square of a real symbol.
-        noise_variance: sigma^2 > 0 per real symbol.
-    """
-    a, p = np.asarray(arriving), np.asarray(power, dtype=float)
-    k = len(p)
-    covariance = np.einsum("k,km,kn->mn", p, a, a.conj()) + noise_variance * np.eye(a.shape[1])
-    r = (p[:, None] * a).sum(0) / k
-    return float(p.sum() / k**2 - np.real(r.conj() @ np.linalg.solve(covariance, r)))

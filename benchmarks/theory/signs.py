@@ -21,11 +21,6 @@ def vote_error(mean_sign: float, noise_std: float) -> float:
     return NormalDist().cdf(-abs(mean_sign) / noise_std)
 
 
-def vote_mean(mean_sign: float, noise_std: float) -> float:
-    """Mean 2 Phi(s / tau) - 1 of the sign of s + tau z."""
-    return math.copysign(1 - 2 * vote_error(mean_sign, noise_std), mean_sign)
-
-
 def sign_vote(block: OneBlock, *, flatness: float = GAUSSIAN_FLATNESS) -> Influence:
     """Signum with majority vote, every device sending the same signs: tau = 1 / (K sqrt(SNR)), bit error p = Phi(-1/tau).
 

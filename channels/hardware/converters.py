@@ -89,10 +89,3 @@ class IqImbalance:
         mu, nu = (1 + branch) / 2, (1 - branch) / 2
         total = mu.abs() + nu.abs()
         return (mu / total).to(x.dtype) * x + (nu / total).to(x.dtype) * x.conj()
-
-
-def image_rejection_ratio(amplitude_db: float, phase_rad: float) -> float:
-    """|mu|^2 / |nu|^2 = (1 + 2 g cos phi + g^2) / (1 - 2 g cos phi + g^2), linear; infinite for a perfect mixer."""
-    g = 10 ** (amplitude_db / 20)
-    image = 1 - 2 * g * math.cos(phase_rad) + g * g
-    return (1 + 2 * g * math.cos(phase_rad) + g * g) / image if image > 0 else math.inf

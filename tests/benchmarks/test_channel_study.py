@@ -6,10 +6,11 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from laser_wireless.benchmarks.channel_views import study as channel_study
-from laser_wireless.benchmarks.channel_views.draws import draw_runs, seed_of_run
+from laser_wireless.benchmarks.channel_views import error as error_view
+from laser_wireless.benchmarks.channel_views.draws import Links, seed_of_run
+from laser_wireless.benchmarks.channel_views.error import AVERAGED, CONDITIONAL, SIMULATED, study_error
 from laser_wireless.benchmarks.channel_views.labels import label_of, labels_of
-from laser_wireless.benchmarks.channel_views.study import AVERAGED, CONDITIONAL, SIMULATED, ChannelStudy, cases, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
 from laser_wireless.channels.csi.models import DelayedCsi, NoisyCsi
@@ -34,7 +35,7 @@ SMALL = {"num_devices": 4, "num_symbols": 16, "num_rounds": 1000, "snr_db": [0.0
 
 
 def rows_of(**options):
-    return study(ChannelStudy(**(SMALL | options)), CPU)
+    return study_error(ChannelStudy(**(SMALL | options)).error_view(), CPU)
 
 
 def test_one_curve_for_each_power_control(tmp_path, monkeypatch, capsys):
@@ -128,7 +129,7 @@ def test_late_knowledge_of_correlated_fading_costs_error():
 def test_blocks_of_rounds_meet_the_gains_of_one_block(monkeypatch):
     options = {"fading": Rayleigh(), "power_control": MseOptimal(), "num_rounds": 100}
     [together] = rows_of(**options)
-    monkeypatch.setattr(channel_study, "_AT_ONCE", 7 * 4 * 16)  # seven rounds
+    monkeypatch.setattr(error_view, "_AT_ONCE", 7 * 4 * 16)  # seven rounds
     [apart] = rows_of(**options)
     assert apart["mse_given_gains"] == pytest.approx(together["mse_given_gains"], rel=1e-6)
     assert apart["mse"] != together["mse"]  # another order of messages and noise
@@ -136,8 +137,8 @@ def test_blocks_of_rounds_meet_the_gains_of_one_block(monkeypatch):
 
 def test_a_process_starts_afresh_in_each_run_and_a_function_goes_on():
     grid = Grid(num_slots=1, symbols_per_cell=2)
-    options = {"runs": range(1, 3), "num_rounds": 3, "seed": 5, "device": CPU}
-    held = draw_runs(GaussMarkov(correlation=1.0), 2, grid, **options)
+    options = {"runs": range(1, 3), "num_rounds": 3, "device": CPU}
+    held = Links(2, 1, grid, seed=5).draw(GaussMarkov(correlation=1.0), **options)
     assert held.shape == (2, 3, 2, 1, 1)
     assert torch.equal(held[:, 0], held[:, 2])
     assert not torch.equal(held[0], held[1])
@@ -145,7 +146,7 @@ def test_a_process_starts_afresh_in_each_run_and_a_function_goes_on():
     def counting(num_devices, num_rx_antennas, grid, *, round, generator):
         return torch.full((1, 1, 1, 1), float(round))
 
-    assert draw_runs(counting, 1, grid, **options).flatten().tolist() == [3, 4, 5, 6, 7, 8]
+    assert Links(1, 1, grid, seed=5).draw(counting, **options).flatten().tolist() == [3, 4, 5, 6, 7, 8]
     assert seed_of_run(5, 0) == 5
     assert len({seed_of_run(seed, run) for seed in range(3) for run in range(1, 4)}) == 9
 
@@ -166,7 +167,7 @@ def test_labels_tell_components_apart():
 
 
 def test_a_single_curve_is_named_by_its_parts():
-    [case] = cases(ChannelStudy(fading=Rayleigh(), receiver=Lmmse(), num_rx_antennas=2))
+    [case] = ChannelStudy(fading=Rayleigh(), receiver=Lmmse(), num_rx_antennas=2).cases()
     assert case.label == "Rayleigh, AlignedInversion, Lmmse, N_r = 2"
 
 

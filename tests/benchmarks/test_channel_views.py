@@ -135,7 +135,7 @@ def test_one_path_lies_at_its_delay_and_doppler_shift():
         return torch.polar(torch.ones_like(turns), 2 * math.pi * turns).expand(num_devices, 1, -1, -1)
 
     settings = ChannelStudy(view="spectrogram", fading=one_path, ofdm=ofdm, num_slots=64, num_devices=2)
-    picture, [summary] = study_spectrogram(settings, CPU)
+    picture, [summary] = study_spectrogram(settings.spectrogram_view(), CPU)
     assert np.abs(picture.power_db).max() < 1e-4
     assert summary["mean_power_db"] == pytest.approx(0, abs=1e-4)
     delay, doppler = np.unravel_index(picture.spreading_db.argmax(), picture.spreading_db.shape)

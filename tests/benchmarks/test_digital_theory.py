@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from helpers.closed_forms import ergodic_capacity, outage_probability, vote_probability
 from helpers.statistical import assert_mean, seeded
 from scipy.integrate import quad
 
-from laser_wireless.benchmarks.theory.digital import ergodic_capacity, outage_probability, vote_probability
 from laser_wireless.channels.fading.laws import Rayleigh
 from laser_wireless.channels.round import Streams
 from laser_wireless.channels.uplinks.fsk import FskMajorityVote

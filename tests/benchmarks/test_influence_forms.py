@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from helpers.closed_forms import vote_mean
 from helpers.statistical import assert_mean, seeded
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -26,7 +27,7 @@ from laser_wireless.benchmarks.theory import (
 )
 from laser_wireless.benchmarks.theory.influence import inverse_count
 from laser_wireless.benchmarks.theory.recovery import recovery_error
-from laser_wireless.benchmarks.theory.signs import vote_error, vote_mean
+from laser_wireless.benchmarks.theory.signs import vote_error
 from laser_wireless.benchmarks.theory.sparse import gaussian_top_share
 from laser_wireless.compression.shared_draws import portion
 

@@ -11,8 +11,9 @@ import torch
 from helpers.statistical import FALSE_ALARM, assert_distributed, seeded
 from scipy.integrate import quad
 
+from laser_wireless.benchmarks.channel_views.error import study_error
 from laser_wireless.benchmarks.channel_views.laws import envelope
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
 from laser_wireless.benchmarks.theory.power_control import expected_mse
 from laser_wireless.channels import AlignedInversion, FullPower, Nakagami, Rayleigh, Rician, TruncatedInversion, Weibull
@@ -78,7 +79,9 @@ def test_survival_is_that_of_the_samples():
 
 @pytest.mark.parametrize("policy", [TruncatedInversion(threshold=0.2), FullPower()], ids=str)
 def test_simulation_meets_the_closed_form(policy):
-    row = study(ChannelStudy(fading=Erlang(), power_control=policy, num_devices=4, snr_db=[0.0]), torch.device("cpu"))[0]
+    row = study_error(
+        ChannelStudy(fading=Erlang(), power_control=policy, num_devices=4, snr_db=[0.0]).error_view(), torch.device("cpu")
+    )[0]
     z = NormalDist().inv_cdf(1 - FALSE_ALARM / 2)
     assert abs(row["mse"] - row["mse_theory"]) <= z * row["mse_se"]
     assert abs(row["mse"] - 1.1 * row["mse_theory"]) > z * row["mse_se"]

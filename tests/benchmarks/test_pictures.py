@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from laser_wireless.benchmarks.calculations import plots_theory
 from laser_wireless.benchmarks.calculations.plots_theory import plot_influence
 from laser_wireless.benchmarks.channel_views import plots as channel_plots
+from laser_wireless.benchmarks.channel_views.error import AVERAGED, SIMULATED
 from laser_wireless.benchmarks.channel_views.plots import plot_correlation, plot_error, plot_gains, plot_spectrogram
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram
-from laser_wireless.benchmarks.channel_views.study import AVERAGED, SIMULATED
 from laser_wireless.benchmarks.picture import Series, draw_series, plain, readable
 from laser_wireless.benchmarks.sweeps import figures, plots
 from laser_wireless.benchmarks.sweeps.figures import plot_communication, plot_spectrum, read_figure

@@ -5,6 +5,7 @@ import math
 import pytest
 import scipy.special
 import torch
+from helpers.closed_forms import conditional_lmmse_mse, conditional_mse
 from helpers.statistical import assert_mean, seeded
 from helpers.transceivers import (
     RULES,
@@ -18,9 +19,8 @@ from helpers.transceivers import (
 )
 
 from laser_wireless.benchmarks.theory.inversion import inversion_mse
-from laser_wireless.benchmarks.theory.power_control import conditional_mse, expected_mse, scaled_exponential_integral
+from laser_wireless.benchmarks.theory.power_control import expected_mse, scaled_exponential_integral
 from laser_wireless.benchmarks.theory.receivers import (
-    conditional_lmmse_mse,
     maximum_ratio_mse,
     receiver_mse,
 )

@@ -10,7 +10,8 @@ from helpers.statistical import FALSE_ALARM, assert_distributed, assert_mean, se
 from scipy.integrate import quad
 from scipy.stats import gamma, gengamma
 
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.error import study_error
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.theory import inversion_mse, silence, survival
 from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull
 from laser_wireless.channels.fading.contract import FadingProcess
@@ -170,7 +171,7 @@ def test_mean_inverse_of_the_least_is_that_of_the_samples():
 )
 def test_simulation_meets_the_closed_form(fading, policy):
     settings = ChannelStudy(fading=fading, power_control=policy, num_devices=4, snr_db=[0.0])
-    row = study(settings, torch.device("cpu"))[0]
+    row = study_error(settings.error_view(), torch.device("cpu"))[0]
     z = NormalDist().inv_cdf(1 - FALSE_ALARM / 2)
     assert abs(row["mse"] - row["mse_theory"]) <= z * row["mse_se"]
     assert abs(row["mse"] - 1.1 * row["mse_theory"]) > z * row["mse_se"]

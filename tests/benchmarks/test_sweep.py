@@ -100,7 +100,7 @@ def test_names_of_schemes_and_folders_are_one_to_one(tmp_path):
         ({"learning_rates": [-1]}, r"learning_rates\[0\] must be finite and > 0"),
         ({"seeds": [0, 0]}, "none twice"),
         ({"schemes": ["lasr"]}, "did you mean laser"),
-        ({"schemes": "laser"}, "schemes must be a list of words or a mapping"),
+        ({"schemes": "laser"}, "schemes must be a list of names or a mapping"),
         ({"schemes": {"noiseless": "z-sgd"}}, "always drawn"),
         ({"reference": "sgd"}, "reference must be one of the schemes"),
         ({"task": {"class_path": "Digits", "init_args": {"widht": 3}}}, "did you mean width"),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.special import exp1
 
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.error import study_error
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.theory import inversion_mse, silence
 from laser_wireless.channels import AlignedInversion, NoFading, Rayleigh, Rician, TruncatedInversion
 
@@ -58,7 +59,7 @@ def test_unknown_laws_are_not_guessed():
 
     assert math.isnan(inversion_mse(mine, AlignedInversion(), 4, 1.0))
     assert math.isnan(silence(mine, TruncatedInversion()))
-    rows = study(ChannelStudy(fading=mine, snr_db=[0.0], num_rounds=500), CPU)
+    rows = study_error(ChannelStudy(fading=mine, snr_db=[0.0], num_rounds=500).error_view(), CPU)
     assert rows[0]["mse"] == pytest.approx(1 / 256, rel=0.1)
     assert rows[0]["mse_given_gains"] == pytest.approx(1 / 256, rel=1e-3)
 
@@ -75,7 +76,7 @@ def test_unknown_laws_are_not_guessed():
 )
 def test_simulation_meets_both_closed_forms(fading, policy):
     settings = ChannelStudy(fading=fading, power_control=policy, num_devices=4, snr_db=[-10.0, 10.0])
-    for row in study(settings, CPU):
+    for row in study_error(settings.error_view(), CPU):
         assert abs(row["mse"] - row["mse_given_gains"]) <= Z * row["mse_se"]
         assert abs(row["mse"] - row["mse_theory"]) <= Z * row["mse_se"]
         spread = math.sqrt(row["silent_theory"] * (1 - row["silent_theory"]) / (4 * settings.num_rounds))
@@ -86,7 +87,7 @@ def test_simulation_meets_both_closed_forms(fading, policy):
 
 
 def test_a_closed_form_that_is_a_tenth_off_would_be_seen():
-    row = study(ChannelStudy(snr_db=[0.0]), CPU)[0]
+    row = study_error(ChannelStudy(snr_db=[0.0]).error_view(), CPU)[0]
     assert abs(row["mse"] - 1.1 * row["mse_theory"]) > Z * row["mse_se"]
 
 

@@ -8,7 +8,8 @@ import torch
 
 from laser_wireless.benchmarks.assembly import build, component
 from laser_wireless.benchmarks.bound_function import BoundFunction
-from laser_wireless.benchmarks.channel_views.study import ChannelStudy, study
+from laser_wireless.benchmarks.channel_views.error import study_error
+from laser_wireless.benchmarks.channel_views.study import ChannelStudy
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.training_run import TrainingRun
 from laser_wireless.channels import (
@@ -334,11 +335,9 @@ def test_every_link_of_a_run_is_judged_where_it_begins(name, make):
 def test_a_study_of_a_channel_judges_its_laws():
     options = {"num_devices": 2, "num_rounds": 20, "snr_db": [0.0], "power_control": FullPower()}
     with pytest.raises(ValueError, match=r"fading of the uplink must have E\|h\|\^2 = 1"):
-        study(ChannelStudy(fading=rayleigh(100.0), **options), torch.device("cpu"))
-    assert (
-        len(study(ChannelStudy(fading=[rayleigh(), Unnormalised(fading=rayleigh(100.0))], **options), torch.device("cpu")))
-        == 2
-    )
+        study_error(ChannelStudy(fading=rayleigh(100.0), **options).error_view(), torch.device("cpu"))
+    meant = ChannelStudy(fading=[rayleigh(), Unnormalised(fading=rayleigh(100.0))], **options)
+    assert len(study_error(meant.error_view(), torch.device("cpu"))) == 2
 
 
 def test_rounds_drawn_for_monte_carlo_are_judged():

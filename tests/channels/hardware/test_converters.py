@@ -7,9 +7,10 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
+from helpers.closed_forms import image_rejection_ratio
 from helpers.statistical import assert_mean, seeded
 
-from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser, image_rejection_ratio
+from laser_wireless.channels.hardware.converters import IqImbalance, Quantiser
 from laser_wireless.channels.hardware.impairments import Generators, Radio
 from laser_wireless.channels.hardware.spread import NormalSpread
 

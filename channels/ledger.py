@@ -7,7 +7,7 @@ message alone; on the sample path, those of the samples' real and imaginary part
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 class Faults(NamedTuple):
     """What made a round invalid: flags on the device, which nobody reads before `raise_if_any`.
+
+    Of several runs that are computed together all have a first axis, and `of_runs` gives those of each.
 
     round: int64 [], the round that they are of.
     nonfinite: bool [K], devices whose message or gain was NaN or infinite, or too large for its energy to be a number.
@@ -31,12 +33,21 @@ class Faults(NamedTuple):
     @property
     def any(self) -> Tensor:
         """bool [], whether the round was invalid."""
-        return self.nonfinite.any() | self.unsettled | self.overflow
+        return self.nonfinite.any(-1) | self.unsettled | self.overflow
 
     def or_else(self, later: Faults) -> Faults:
         """These, or those of a later round if this one was valid: a run need keep no more than its first invalid round."""
         bad = self.any
-        return Faults(*(torch.where(bad, mine, other) for mine, other in zip(self, later, strict=True)))
+        return Faults(
+            torch.where(bad, self.round, later.round),
+            torch.where(bad.unsqueeze(-1), self.nonfinite, later.nonfinite),
+            torch.where(bad, self.unsettled, later.unsettled),
+            torch.where(bad, self.overflow, later.overflow),
+        )
+
+    def of_runs(self) -> list[Faults]:
+        """Those of each run."""
+        return [Faults(*flags) for flags in zip(*(flag.unbind(0) for flag in self), strict=True)]
 
     def raise_if_any(self) -> None:
         """Read the flags.
@@ -110,10 +121,22 @@ class Ledger:
     def faults(self) -> Faults:
         """What made the round invalid, over all leading axes."""
         nonfinite = self.nonfinite.reshape(-1, self.nonfinite.shape[-1]).any(0)
-        round = torch.full((), self.round, dtype=torch.int64, device=nonfinite.device)
         never = torch.zeros((), dtype=torch.bool, device=nonfinite.device)
         flags = (never if flag is None else flag.any() for flag in (self.unsettled, self.overflow))
-        return Faults(round, nonfinite, *flags)
+        return Faults(torch.full_like(never, self.round, dtype=torch.int64), nonfinite, *flags)
+
+    @property
+    def faults_of_runs(self) -> Faults:
+        """What made the round invalid, for each run along the first axis."""
+        never = torch.zeros_like(self.nonfinite[:, 0])
+        flags = (never if flag is None else flag for flag in (self.unsettled, self.overflow))
+        return Faults(torch.full_like(never, self.round, dtype=torch.int64), self.nonfinite, *flags)
+
+    def of_runs(self) -> list[Ledger]:
+        """The ledger of each run along the first axis, as views."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        rows = zip(*(value.unbind(0) for value in tensors.values()), strict=True)
+        return [replace(self, **dict(zip(tensors, row, strict=True))) for row in rows]
 
     def check(self) -> None:
         """Read the flags and raise if the round was invalid or broke the energy limit.

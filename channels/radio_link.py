@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -182,17 +182,18 @@ def _no_fading(gains: Gains, grid: Grid, now: Round, state: dict[str, Tensor] | 
 
 
 def _draw_cells(radio: RadioLink, gains: Gains, grid: Grid, now: Round, state: dict[str, Tensor] | None) -> Gains:
-    """A gain for every cell."""
-    h, after = draw_gains(
-        radio.fading,
-        gains.num_devices,
-        grid,
-        round=now.index,
-        generator=now.generator(radio.stream, gains.cells.device),
-        num_rx_antennas=radio.num_rx_antennas,
-        state=state,
-    )
-    return gains._replace(cells=h, state={"fading": after} if after else {})
+    """A gain for every cell; of several runs each draws by itself, which a law with memory cannot."""
+    after: dict[str, Tensor] = {}
+
+    def draw(generator: torch.Generator) -> Tensor:
+        nonlocal after
+        antennas = radio.num_rx_antennas
+        options: dict[str, Any] = {"round": now.index, "num_rx_antennas": antennas, "state": state}
+        h, after = draw_gains(radio.fading, gains.num_devices, grid, generator=generator, **options)
+        return h
+
+    cells = now.drawn(radio.stream, gains.cells.device, draw)
+    return gains._replace(cells=cells, state={"fading": after} if after else {})
 
 
 def _draw_taps(radio: RadioLink, ofdm: Ofdm, gains: Gains, grid: Grid, now: Round, state: dict[str, Tensor] | None) -> Gains:
@@ -244,7 +245,7 @@ def large_scale(link_gain: LinkGain | None, num_devices: int, now: Round, device
     name = ""
     if callable(link_gain):
         name = f"{getattr(link_gain, '__name__', None) or repr(link_gain)} "
-        drawn = link_gain(num_devices, generator=now.streams.generator("topology", 0, device))
+        drawn = link_gain(num_devices, generator=now.of_one_run.generator("topology", 0, device))
     else:
         drawn = torch.as_tensor(link_gain, dtype=torch.float64, device=device)
     if not isinstance(drawn, Tensor) or drawn.shape != (num_devices,) or drawn.is_complex():
@@ -253,17 +254,22 @@ def large_scale(link_gain: LinkGain | None, num_devices: int, now: Round, device
     return drawn.double()
 
 
-def receiver_noise(like: Tensor, noise_variance: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Draw white Gaussian noise, independent for every real symbol and leading index.
+def receiver_noise(like: Tensor, noise_variance: Tensor, now: Round) -> Tensor:
+    """Draw white Gaussian noise of a round, independent for every real symbol and leading index.
 
     Args:
         like: real [..., S]; gives shape, dtype and device.
         noise_variance: float64, broadcastable to the leading axes [...].
-        generator: on the device of `like`.
+        now: gives the draws ("noise"), a run's own ones where several are computed together.
 
     Returns:
         n: real [..., S], each entry N(0, noise_variance); with the leading axes of both.
     """
     shape = broadcast(like.shape, noise_variance.unsqueeze(-1).shape)
-    n = torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
+    of_a_run = shape[now.num_run_axes :]
+    n = now.drawn(
+        "noise",
+        like.device,
+        lambda generator: torch.randn(of_a_run, dtype=like.dtype, device=like.device, generator=generator),
+    )
     return n.mul_(noise_variance.sqrt().to(like.dtype).unsqueeze(-1))

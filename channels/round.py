@@ -12,6 +12,7 @@ same object.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,12 +63,35 @@ class Streams:
         generator, before, after = self._generators.get(key) or self._first(stream, device)
         return generator.manual_seed(_mix((round + before) & _MASK) ^ after)
 
+    def drawn(
+        self, stream: str, round: int, device: torch.device | str, draw: Callable[[torch.Generator], Tensor]
+    ) -> Tensor:
+        """What `draw` makes of the generator of a stream."""
+        return draw(self.generator(stream, round, device))
+
     def _first(self, stream: str, device: torch.device | str) -> tuple[torch.Generator, int, int]:
         """Make and keep a stream's generator, with the two words of 32 bits that its seeds come from."""
         digest = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()
         words = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
         made = self._generators[stream, str(device)] = (torch.Generator(device=device), *words)
         return made
+
+
+@dataclass(frozen=True)
+class StackedStreams:
+    """Streams of R runs that are computed together, along a first axis of all messages; each run draws from its own.
+
+    Args:
+        runs: one for each.
+    """
+
+    runs: tuple[Streams, ...]
+
+    def drawn(
+        self, stream: str, round: int, device: torch.device | str, draw: Callable[[torch.Generator], Tensor]
+    ) -> Tensor:
+        """What `draw` makes of each run's generator of a stream: [R, ...]."""
+        return torch.stack([run.drawn(stream, round, device, draw) for run in self.runs])
 
 
 class Air(Protocol):
@@ -114,14 +138,34 @@ class Round:
 
     Args:
         index: 0, 1, ...
-        streams: of the run.
+        streams: of the run, or of several that are computed together.
         air: who adds up.
     """
 
     index: int
-    streams: Streams
+    streams: Streams | StackedStreams
     air: Air = LOCAL
+
+    @property
+    def num_run_axes(self) -> int:
+        """1 if several runs are computed together, along the first axis; else 0."""
+        return int(isinstance(self.streams, StackedStreams))
+
+    @property
+    def of_one_run(self) -> Streams:
+        """The streams of a run by itself.
+
+        Raises:
+            TypeError: several runs are computed together, and the stage that asks draws for one.
+        """
+        if isinstance(self.streams, StackedStreams):
+            raise TypeError("this stage draws for one run at a time; see channels.uplinks.stacked for what can be stacked")
+        return self.streams
 
     def generator(self, stream: str, device: torch.device | str) -> torch.Generator:
         """Return the round's generator of a stream; see `Streams.generator`."""
-        return self.streams.generator(stream, self.index, device)
+        return self.of_one_run.generator(stream, self.index, device)
+
+    def drawn(self, stream: str, device: torch.device | str, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """What `draw` makes of the round's generator of a stream; of several runs each from its own, along a first axis."""
+        return self.streams.drawn(stream, self.index, device, draw)

@@ -213,8 +213,7 @@ class Segments:
         """Mean of values [..., G] or [..., 1] over the S symbols: [...]."""
         if values.shape[-1] == 1:
             return values.squeeze(-1)
-        weights = self._lengths / self.num_symbols
-        return values @ torch.as_tensor(weights, dtype=values.dtype, device=values.device)
+        return (values * self.lengths_like(values)).sum(-1) / self.num_symbols  # all of 1: exactly 1
 
     def mean_in_blocks(self, values: Tensor) -> Tensor:
         """Mean of values [..., G] or [..., 1] over the symbols of each block: [..., B]."""

@@ -25,11 +25,12 @@ _SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than 
 
 
 class LowRankState(NamedTuple):
-    """What all parties know: orthonormal bases, one per compressed matrix, of its row side [m, r] and column side [n, r]."""
+    """What all parties know: of each compressed matrix orthonormal bases of rows [..., m, r] and columns [..., n, r]."""
 
     shapes: tuple[tuple[int, ...], ...]
     rows: list[Tensor]
     columns: list[Tensor]
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,38 +91,42 @@ class LowRank:
 
     def encode(self, gradients: Tensor, state: LowRankState, *, round: int) -> Message:
         """Return the factors and raw parameters, in the parameters' order."""
-        check_gradients(gradients, state.shapes)
+        check_gradients(gradients, state.shapes, state.runs)
         blocks: list[Tensor] = []
         share_as: list[int] = []
         for values, basis in self._walk(gradients, state):
             if basis is None:
                 blocks.append(values)
             elif self.rule == "both":
-                left = orthonormal(values @ basis.column)  # [K, m, r]
-                right = left.transpose(1, 2) @ values
+                left = orthonormal(torch.bmm(values, basis.column))
+                right = torch.bmm(left.mT, values)
                 has_columns = (
                     right.abs().amax((1, 2), keepdim=True) != 0
                 )  # NaN too; a zero matrix has no column space to send
                 blocks += [left * has_columns, right]
                 share_as.append(len(blocks) - 1)  # a basis has norm sqrt(r): the matrix's own norm is its partner's
             elif round % 2 == 0:
-                blocks.append(torch.bmm(basis.row.T.expand(len(values), -1, -1), values))
+                blocks.append(torch.bmm(basis.row.mT, values))
             else:
-                blocks.append(torch.bmm(values, basis.column.expand(len(values), -1, -1)))
+                blocks.append(torch.bmm(values, basis.column))
             share_as.append(len(blocks) - 1)
         flat = [block.flatten(1) for block in blocks]
         layout = tuple(block.shape[1] for block in flat)
-        return Message(torch.cat(flat, dim=1), layout, tuple(share_as) if self.rule == "both" else None)
+        symbols = torch.cat(flat, dim=1).view(*gradients.shape[:-1], -1)
+        return Message(symbols, layout, tuple(share_as) if self.rule == "both" else None)
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: LowRankState, *, round: int) -> None:
         """Subtract each device's own low-rank approximation, and what was sent raw."""
-        received = iter(torch.split_with_sizes(delivered, self.layout(state.shapes, round), 1))
+        received = iter(torch.split_with_sizes(delivered.flatten(0, -2), self.layout(state.shapes, round), 1))
+        num_devices = memory.shape[-2]
         for values, basis in self._walk(memory, state):
-            left, right = self._factors(received, basis, round, len(delivered))
+            left, right = self._factors(received, basis, round)
             if right is None:
                 values.sub_(left)
+            elif num_devices * values[0].numel() <= _SMALL:  # of one run, whatever runs are beside it
+                values.sub_(torch.bmm(left, right))
             else:
-                values.sub_(torch.bmm(left, right)) if values.numel() <= _SMALL else values.baddbmm_(left, right, alpha=-1)
+                values.baddbmm_(left, right, alpha=-1)
 
     def decode(
         self,
@@ -133,22 +138,26 @@ class LowRank:
         out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], LowRankState]:
         """Multiply the factors out; received factors become the next bases unless nothing at all was received."""
-        received = iter(torch.split_with_sizes(estimate.unsqueeze(0), self.layout(state.shapes, round), 1))
+        runs = estimate.shape[:-1]
+        received = iter(torch.split_with_sizes(estimate.view(-1, estimate.shape[-1]), self.layout(state.shapes, round), 1))
         gradients: list[Tensor] = []
         rows: list[Tensor] = []
         columns: list[Tensor] = []
         memory = [None] * len(state.shapes) if out is None else out
-        for shape, basis, place in zip(state.shapes, self._bases(state), memory, strict=True):
-            left, right = self._factors(received, basis, round, 1)
+        for shape, basis, place in zip(state.shapes, self._bases(state, (*runs, 1)), memory, strict=True):
+            left, right = self._factors(received, basis, round)
             if right is None or basis is None:
-                gradients.append(left.view(shape))
+                gradients.append(left.view((*runs, *shape)))
                 continue
-            target = None if place is None or torch.is_grad_enabled() else place.view(left.shape[1], right.shape[2])
-            gradients.append(torch.mm(left[0], right[0], out=target).view(shape))
+            target = (
+                None if place is None or torch.is_grad_enabled() else place.view(len(left), left.shape[1], right.shape[2])
+            )
+            gradients.append(torch.bmm(left, right, out=target).view(*runs, *shape))
             send_columns = self.rule == "both" or round % 2 == 0
-            columns.append(_next_basis(right[0].T, basis.column) if send_columns else basis.column)
-            rows.append(basis.row if send_columns else _next_basis(left[0], basis.row))
-        return gradients, LowRankState(state.shapes, rows, columns)
+            row, column = (side.view(*runs, *side.shape[1:]) for side in basis)
+            columns.append(_next_basis(right.mT.view(column.shape), column) if send_columns else column)
+            rows.append(row if send_columns else _next_basis(left.view(row.shape), row))
+        return gradients, state._replace(rows=rows, columns=columns)
 
     def layout(self, shapes: tuple[tuple[int, ...], ...], round: int) -> list[int]:
         """Real symbols of each block of a round's message."""
@@ -161,31 +170,33 @@ class LowRank:
             sizes += [r * m, r * n] if self.rule == "both" else [r * n if round % 2 == 0 else r * m]
         return sizes
 
-    def _bases(self, state: LowRankState) -> Iterator[_Basis | None]:
-        """For each parameter its bases, None if it is sent raw."""
-        bases = map(_Basis, state.rows, state.columns)
+    def _bases(self, state: LowRankState, leading: Sequence[int]) -> Iterator[_Basis | None]:
+        """For each parameter its bases, spread over all leading axes [..., K] and flat; None if it is sent raw."""
+        bases = (
+            _Basis(*(_spread(side, leading) for side in sides)) for sides in zip(state.rows, state.columns, strict=True)
+        )
         return (next(bases) if matrix else None for matrix in _matrices(self, state.shapes))
 
     def _walk(self, rows: Tensor, state: LowRankState) -> Iterator[tuple[Tensor, _Basis | None]]:
-        """For each parameter its view of [K, d] ([K, m, n], or [K, size] if sent raw) and its bases."""
-        for values, basis in zip(split_parameters(rows, state.shapes), self._bases(state), strict=True):
+        """For each parameter its view of [..., K, d], [L, m, n] or (sent raw) [L, size], and its bases, L = prod(..., K)."""
+        flat = rows.view(-1, rows.shape[-1])
+        for values, basis in zip(split_parameters(flat, state.shapes), self._bases(state, rows.shape[:-1]), strict=True):
             if basis is None:
-                yield values.view(len(rows), -1), None
+                yield values.view(len(flat), -1), None
             else:
-                yield values.view(len(rows), len(basis.row), len(basis.column)), basis
+                yield values.view(len(flat), basis.row.shape[1], basis.column.shape[1]), basis
 
-    def _factors(
-        self, blocks: Iterator[Tensor], basis: _Basis | None, round: int, count: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """The two factors [count, m, r], [count, r, n] of a parameter from its blocks; a raw one and None."""
+    def _factors(self, blocks: Iterator[Tensor], basis: _Basis | None, round: int) -> tuple[Tensor, Tensor | None]:
+        """The two factors [L, m, r], [L, r, n] of a parameter from its blocks [L, size]; a raw one and None."""
         block = next(blocks)
         if basis is None:
             return block, None
+        m, n = basis.row.shape[1], basis.column.shape[1]
         if self.rule == "both":
-            return block.view(count, len(basis.row), -1), next(blocks).view(count, -1, len(basis.column))
+            return block.view(len(block), m, -1), next(blocks).view(len(block), -1, n)
         if round % 2 == 0:
-            return basis.row.expand(count, -1, -1), block.view(count, -1, len(basis.column))
-        return block.view(count, len(basis.row), -1), basis.column.T.expand(count, -1, -1)
+            return basis.row, block.view(len(block), -1, n)
+        return block.view(len(block), m, -1), basis.column.mT
 
 
 @lru_cache(maxsize=64)
@@ -195,16 +206,21 @@ def _matrices(compressor: LowRank, shapes: tuple[tuple[int, ...], ...]) -> list[
 
 
 class _Basis(NamedTuple):
-    """Orthonormal bases of one matrix: row [m, r], column [n, r]."""
+    """Orthonormal bases of one matrix, for each of L devices or runs: row [L, m, r], column [L, n, r]."""
 
     row: Tensor
     column: Tensor
 
 
+def _spread(basis: Tensor, leading: Sequence[int]) -> Tensor:
+    """A basis [..., m, r] for each device of its run: [L, m, r] for L = prod(..., K); a view if there is one run."""
+    return basis.unsqueeze(-3).expand(*leading, -1, -1).flatten(0, -3)
+
+
 def _next_basis(received: Tensor, before: Tensor) -> Tensor:
     """Orthonormalise a received factor; keep the basis of before where nothing was received (an outage)."""
     received = received.detach()
-    largest = received.abs().amax()
+    largest = received.abs().amax((-2, -1), keepdim=True)
     nothing = largest == 0
     basis: Tensor = torch.linalg.qr(received / (largest + nothing))[0]
-    return torch.where(nothing, before, basis)
+    return torch.where(nothing, before, basis).contiguous()  # one layout, alone or beside other runs: kernels round by it

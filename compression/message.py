@@ -1,7 +1,8 @@
 """What schemes have in common: the message, the flat layout of a model's gradients, the contract of a compressor.
 
 All gradients of a device lie in one row of d numbers, parameter after parameter, so that K devices are a matrix [K, d],
-a parameter is a view of it, and nothing is copied to be sent.
+a parameter is a view of it, and nothing is copied to be sent. Several runs that are
+computed together are [R, K, d], with a state in which theirs are stacked; see `compression.stacked`.
 """
 
 from __future__ import annotations
@@ -103,14 +104,15 @@ def sizes_of(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
     return tuple(map(math.prod, shapes))
 
 
-def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...]) -> None:
-    """Refuse gradients that are not float32 or float64 [K, d]."""
+def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...], runs: tuple[int, ...] = ()) -> None:
+    """Refuse gradients that are not float32 or float64 [*runs, K, d]."""
     d = sum(sizes_of(shapes))
     if gradients.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"gradients must be float32 or float64, got {gradients.dtype}; convert them with .float()")
-    if gradients.ndim != 2 or gradients.shape[1] != d:
+    if gradients.ndim != 2 + len(runs) or gradients.shape[:-2] != runs or gradients.shape[-1] != d:
         raise ValueError(
-            f"gradients must be [num_devices, {d}], one row of all parameters per device, got {list(gradients.shape)}"
+            f"gradients must be [{''.join(f'{r}, ' for r in runs)}num_devices, {d}], one row of all parameters per device, "
+            f"got {list(gradients.shape)}"
         )
 
 

@@ -17,9 +17,9 @@ def orthonormal(matrices: Tensor) -> Tensor:
         matrices: real [..., m, r] with r <= m.
 
     Returns:
-        like matrices: columns orthonormal, spanning those of the input where they are independent.
+        like matrices, contiguous: columns orthonormal, spanning those of the input where they are independent.
     """
     largest = matrices.abs().amax((-2, -1), keepdim=True)
     q, r = torch.linalg.qr(matrices / largest.masked_fill(largest == 0, 1))
     signs = r.diagonal(dim1=-2, dim2=-1).sign()
-    return q * (signs + (signs == 0)).unsqueeze(-2)
+    return (q * (signs + (signs == 0)).unsqueeze(-2)).contiguous()

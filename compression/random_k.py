@@ -18,11 +18,12 @@ from laser_wireless.compression.shared_draws import check_fraction, draw_subset,
 
 
 class RandomKState(NamedTuple):
-    """What all parties know: where this round's entries lie in a row of d numbers, int64 [S]."""
+    """What all parties know: where this round's entries lie in a row of d numbers, int64 [..., S]; a seed for each run."""
 
     shapes: tuple[tuple[int, ...], ...]
-    seed: int
+    seed: int | tuple[int, ...]
     places: Tensor
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +61,16 @@ class RandomK:
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
     ) -> RandomKState:
         """Return the state before round 0, with its entries drawn."""
-        return self._drawn(check_shapes(shapes), seed, 0, device)
+        return RandomKState(plain := check_shapes(shapes), seed, self._drawn(plain, seed, 0, device))
 
     def encode(self, gradients: Tensor, state: RandomKState, *, round: int) -> Message:
         """Gather this round's entries."""
-        check_gradients(gradients, state.shapes)
-        return Message(gradients.index_select(1, state.places), self.layout(state.shapes))
+        check_gradients(gradients, state.shapes, state.runs)
+        return Message(gradients.gather(-1, _of_devices(state, gradients)), self.layout(state.shapes))
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: RandomKState, *, round: int) -> None:
         """Subtract what was delivered, times d / k if rescaled, from the entries that were sent."""
-        memory.index_copy_(1, state.places, sent - self._rescaled(delivered, state))
+        memory.scatter_(-1, _of_devices(state, memory), sent - self._rescaled(delivered, state))
 
     def decode(
         self,
@@ -81,9 +82,10 @@ class RandomK:
         out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], RandomKState]:
         """Put the entries in their places, zeros elsewhere, and draw the next round's."""
-        row = estimate.new_zeros(sum(sizes_of(state.shapes)))
-        row = row.index_copy(0, state.places, self._rescaled(estimate, state))
-        return split_parameters(row, state.shapes), self._drawn(state.shapes, state.seed, round + 1, estimate.device)
+        row = estimate.new_zeros(*estimate.shape[:-1], sum(sizes_of(state.shapes)))
+        row = row.scatter(-1, state.places, self._rescaled(estimate, state))
+        places = self._drawn(state.shapes, state.seed, round + 1, estimate.device)
+        return split_parameters(row, state.shapes), state._replace(places=places)
 
     def _rescaled(self, symbols: Tensor, state: RandomKState) -> Tensor:
         """Symbols [..., S] times d / k of their parameter."""
@@ -94,10 +96,20 @@ class RandomK:
         factors = [size / count for size, count in zip(sizes_of(state.shapes), counts, strict=True)]
         return torch.cat([piece * factor for piece, factor in zip(pieces, factors, strict=True)], dim=-1)
 
-    def _drawn(self, shapes: tuple[tuple[int, ...], ...], seed: int, round: int, device: torch.device) -> RandomKState:
+    def _drawn(
+        self, shapes: tuple[tuple[int, ...], ...], seed: int | tuple[int, ...], round: int, device: torch.device
+    ) -> Tensor:
+        """The places of a round, int64 [S]; [R, S] of several runs."""
+        if isinstance(seed, tuple):
+            return torch.stack([self._drawn(shapes, one, round, device) for one in seed])
         generator = shared_generator(seed, round, device)
         places, start = [], 0
         for number, (size, count) in enumerate(zip(sizes_of(shapes), self.layout(shapes), strict=True)):
             places.append(start + draw_subset(size, count, seed=(seed, round, number), generator=generator))
             start += size
-        return RandomKState(shapes, seed, torch.cat(places))
+        return torch.cat(places)
+
+
+def _of_devices(state: RandomKState, rows: Tensor) -> Tensor:
+    """The places for each device of rows [..., K, d]: a view [..., K, S]."""
+    return state.places.unsqueeze(-2).expand(*rows.shape[:-1], -1)

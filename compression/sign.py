@@ -22,6 +22,7 @@ class SignState(NamedTuple):
     """Nothing changes from round to round."""
 
     shapes: tuple[tuple[int, ...], ...]
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +69,16 @@ class Sign:
 
     def encode(self, gradients: Tensor, state: SignState, *, round: int) -> Message:
         """Return the signs, one block per parameter."""
-        check_gradients(gradients, state.shapes)
+        check_gradients(gradients, state.shapes, state.runs)
         # 0 NaN is NaN and makes the round invalid; torch.sign alone would hide it as 0
         signs = gradients.sign().add_(gradients, alpha=0)
         if self.rule == "mean":
             for values, sign in zip(
                 split_parameters(gradients, state.shapes), split_parameters(signs, state.shapes), strict=True
             ):
-                size = values.view(len(values), -1).abs().mean(1)
-                sign.mul_(size.view(-1, *[1] * (sign.ndim - 1)))
+                entries = tuple(range(gradients.ndim - 1, values.ndim))
+                size = values.flatten(gradients.ndim - 1).abs().mean(-1) if entries else values.abs()
+                sign.mul_(size.view(*size.shape, *[1] * len(entries)))
         layout = tuple(prod(shape) for shape in state.shapes)
         return Message(signs, layout, bits=(1,) * len(layout))
 

@@ -21,6 +21,7 @@ class UncompressedState(NamedTuple):
     """Nothing changes from round to round."""
 
     shapes: tuple[tuple[int, ...], ...]
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Uncompressed:
 
     def encode(self, gradients: Tensor, state: UncompressedState, *, round: int) -> Message:
         """Return the gradients themselves, one block per parameter."""
-        check_gradients(gradients, state.shapes)
+        check_gradients(gradients, state.shapes, state.runs)
         return Message(gradients, tuple(prod(shape) for shape in state.shapes))
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: UncompressedState, *, round: int) -> None:

@@ -1,4 +1,7 @@
-"""Gradients of all devices at once: one torch.func.vmap over the device axis instead of K backward passes."""
+"""Gradients of all devices at once: one torch.func.vmap over the device axis instead of K backward passes.
+
+Several runs, each with parameters of its own, are a second vmap around it.
+"""
 
 from __future__ import annotations
 
@@ -65,25 +68,70 @@ def batched_gradients(
     Raises:
         RuntimeError: an operation of the model has no batching rule, or draws random numbers.
     """
-    shared = copies is None or len(copies[names[0]]) == 1
-    if copies is None:
-        parameters = dict(model.named_parameters())
-        values = {name: parameters[name].detach() for name in names}
-    else:
-        values = {name: copy.squeeze(0) if shared else copy for name, copy in copies.items()}
+    if copies is None:  # as a stack of one run: kernels round by shapes, and a run is to be the same beside others
+        stack = {name: tensor.detach().unsqueeze(0) for name, tensor in tensors_of(model).items()}
+        own = {name: stack.pop(name) for name in names}
+        gradients, losses = stacked_gradients(model, own, stack, loss, [batch.unsqueeze(0) for batch in batches])
+        return [gradient.squeeze(0) for gradient in gradients], losses.squeeze(0)
+    shared = len(copies[names[0]]) == 1
+    values = {name: copy.squeeze(0) if shared else copy for name, copy in copies.items()}
     wanted = {f"model.{name}": values.pop(name) for name in names}
     others = {f"model.{name}": value for name, value in values.items()}
+    in_dims = (None if shared else 0, None if shared or not others else 0, *([0] * len(batches)))
+    mapped = vmap(_differentiated(model, loss), in_dims=in_dims, randomness="error")
+    return _evaluated(mapped, wanted, others, batches)
+
+
+def stacked_gradients(
+    model: nn.Module,
+    wanted: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    loss: Callable[..., Tensor],
+    batches: Sequence[Tensor],
+) -> tuple[list[Tensor], Tensor]:
+    """Gradients of R runs, K devices each.
+
+    Args:
+        model: its structure is that of every run's model; its own parameters are not used.
+        wanted: [R, *shape] by name, the parameters whose gradients are wanted.
+        others: [R, ...] by name, all other parameters and buffers.
+        loss: loss(model, *batch) -> scalar.
+        batches: tensors [R, K, ...].
+
+    Returns:
+        gradients: one tensor [R, K, *shape] for each of the wanted. losses: [R, K].
+
+    Raises:
+        RuntimeError: an operation of the model has no batching rule, or draws random numbers.
+    """
+    devices = vmap(_differentiated(model, loss), in_dims=(None, None, *([0] * len(batches))), randomness="error")
+    runs = vmap(devices, in_dims=(0, 0 if others else None, *([0] * len(batches))), randomness="error")
+    named = {f"model.{name}": value for name, value in wanted.items()}
+    return _evaluated(runs, named, {f"model.{name}": value for name, value in others.items()}, batches)
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a model by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _differentiated(model: nn.Module, loss: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Gradients and loss of one device's batch as a function of the parameters."""
     shell = _Loss(model, loss)
 
     def of_one_device(wanted: dict[str, Tensor], others: dict[str, Tensor], *batch: Tensor) -> Any:
         return functional_call(shell, {**wanted, **others}, batch)
 
-    in_dims = (None if shared else 0, None if shared or not others else 0, *([0] * len(batches)))
+    return grad_and_value(of_one_device)
+
+
+def _evaluated(
+    mapped: Callable[..., Any], wanted: dict[str, Tensor], others: dict[str, Tensor], batches: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
     with warnings.catch_warnings():  # vmap itself only warns where it has no batching rule and is slow
         warnings.filterwarnings("error", message="There is a performance drop", category=UserWarning)
         try:
-            differentiated = grad_and_value(of_one_device)
-            gradients, losses = vmap(differentiated, in_dims=in_dims, randomness="error")(wanted, others, *batches)
+            gradients, losses = mapped(wanted, others, *batches)
         except UserWarning as warning:
             raise RuntimeError(str(warning)) from warning
     return [gradients[name] for name in wanted], losses.detach()

@@ -57,6 +57,9 @@ class UplinkBridge:
 
     Attributes:
         round: rounds exchanged so far.
+        carried, gradient_memory: the parameters, and what each device has yet to send of their gradients.
+        scheme_state, uplink_state: of compressor and uplink after the last round.
+        faults: of the first invalid round since the last `check`; flags that nobody has read.
     """
 
     def __init__(
@@ -79,15 +82,15 @@ class UplinkBridge:
         self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
         self.streams = Streams(seed)
         self.round = 0
-        self._carried = CarriedParameters(model)
-        self._parameters, self._shapes = self._carried.parameters, self._carried.shapes
-        self._dtype, self._device = self._carried.dtype, self._carried.device
+        self.carried = CarriedParameters(model)
+        self._parameters, self._shapes = self.carried.parameters, self.carried.shapes
+        self._dtype, self._device = self.carried.dtype, self.carried.device
         check_laws(num_devices, uplink=uplink, downlink=downlink, device=self._device)
-        self._memory = GradientMemory(self._carried, num_devices)
+        self.gradient_memory = GradientMemory(self.carried, num_devices)
         self._decoded = split_parameters(torch.empty_like(self.memory[0]), self._shapes)
-        self._state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
-        self._uplink_state: UplinkState | None = None
-        self._faults: Faults | None = None  # of the first invalid round; read by check()
+        self.scheme_state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
+        self.uplink_state: UplinkState | None = None
+        self.faults: Faults | None = None  # of the first invalid round; read by check()
         self._copies: DeviceModels | None = None
         if downlink is not None and not isinstance(downlink, NoiselessBroadcast):
             options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
@@ -97,7 +100,7 @@ class UplinkBridge:
     @property
     def memory(self) -> Tensor:
         """float32 or float64 [K, d], between rounds what each device has yet to send."""
-        return self._memory.rows
+        return self.gradient_memory.rows
 
     @contextmanager
     def gradients_of(self, device_index: int) -> Iterator[None]:
@@ -113,11 +116,11 @@ class UplinkBridge:
             RuntimeError: the device was entered before in this round, or the model has parameters that the bridge does not
                 carry; they are named, and nothing is lost: put it right and go on.
         """
-        self._carried.check()
+        self.carried.check()
         if self._copies is not None:
             self._copies.listen(self.round)
-        self._memory.enter(device_index, self.round)
-        with self._memory.accumulate(device_index, self.round), self._model_of(device_index):
+        self.gradient_memory.enter(device_index, self.round)
+        with self.gradient_memory.accumulate(device_index, self.round), self._model_of(device_index):
             yield
 
     def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
@@ -140,9 +143,9 @@ class UplinkBridge:
                     f"batches must be stacked over the {self.num_devices} devices, [num_devices, ...], "
                     f"got {list(batch.shape)}"
                 )
-        self._carried.check()
+        self.carried.check()
         if self.batches_devices:
-            names, trainable = self._carried.names, self._carried.trainable
+            names, trainable = self.carried.names, self.carried.trainable
             copies = None if self._copies is None else dict(zip(names, self._copies.stacked(self.round), strict=True))
             wanted = [name for name, wanted in zip(names, trainable, strict=True) if wanted]
             try:
@@ -150,7 +153,7 @@ class UplinkBridge:
             except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
                 self._batchable = False
             else:
-                self._memory.add_(gradients, self.round)
+                self.gradient_memory.add_(gradients, self.round)
                 return batched_losses
         losses = []
         for device_index in range(self.num_devices):
@@ -164,6 +167,11 @@ class UplinkBridge:
     def batches_devices(self) -> bool:
         """Whether `backward` takes the batched path."""
         return self._batchable and self.memory.numel() <= _LARGEST_BATCHED and can_batch(self.model)
+
+    @property
+    def hears_errors(self) -> bool:
+        """Whether devices hold copies of the model with errors of the downlink."""
+        return self._copies is not None
 
     @property
     def downlink_ledger(self) -> DownlinkLedger | None:
@@ -181,35 +189,42 @@ class UplinkBridge:
             RuntimeError: a device's gradient is missing or was interrupted, or the model has parameters that the bridge does
                 not carry.
         """
-        self._carried.check()
-        self._memory.check_complete(self.round)
-        with self._memory.frozen_set_aside(keep=bool(self.compressor.error_feedback or self.compressor.momentum)):
-            message = self.compressor.encode(self.memory, self._state, round=self.round)
+        self.carried.check()
+        self.gradient_memory.check_complete(self.round)
+        with self.gradient_memory.frozen_set_aside(keep=bool(self.compressor.error_feedback or self.compressor.momentum)):
+            message = self.compressor.encode(self.memory, self.scheme_state, round=self.round)
             reception = self.uplink.aggregate(
                 message.symbols,
                 message.layout,
                 round=self.round,
                 streams=self.streams,
-                state=self._uplink_state,
+                state=self.uplink_state,
                 share_as=message.share_as,
             )
-            self._memory.broken = f"the exchange of round {self.round} was interrupted half-way"  # from here on it changes
-            settle_(
-                self.memory, message.symbols, reception.delivered_symbols, self.compressor, self._state, round=self.round
+            self.gradient_memory.broken = (
+                f"the exchange of round {self.round} was interrupted half-way"  # from here on it changes
             )
-        decoded, self._state = self.compressor.decode(
+            settle_(
+                self.memory,
+                message.symbols,
+                reception.delivered_symbols,
+                self.compressor,
+                self.scheme_state,
+                round=self.round,
+            )
+        decoded, self.scheme_state = self.compressor.decode(
             reception.estimate,
-            self._state,
+            self.scheme_state,
             round=self.round,
             noise_variance=reception.noise_variance,
             out=self._decoded,
         )
         for p, gradient in zip(self._parameters, decoded, strict=True):
             p.grad = gradient.to(p.dtype) if p.requires_grad else None
-        self._uplink_state = reception.state
+        self.uplink_state = reception.state
         faults = reception.ledger.faults
-        self._faults = faults if self._faults is None else self._faults.or_else(faults)
-        self._memory.begin_round()
+        self.faults = faults if self.faults is None else self.faults.or_else(faults)
+        self.gradient_memory.begin_round()
         self.round += 1
         return reception.ledger
 
@@ -217,9 +232,9 @@ class UplinkBridge:
         """Raise FloatingPointError if any round or broadcast since the last check was invalid; reads a flag of each kind."""
         if self._copies is not None:
             self._copies.check()
-        if self._faults is not None:
-            self._faults.raise_if_any()
-        self._faults = None
+        if self.faults is not None:
+            self.faults.raise_if_any()
+        self.faults = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes: memory, compressor's state, round, common scale, devices' models; with a seal over every entry.
@@ -231,8 +246,8 @@ class UplinkBridge:
             RuntimeError: a round is half done: some devices' gradients are in the memory and not yet exchanged.
         """
         self.check()
-        if self._memory.broken or self._memory.num_entered:
-            found = self._memory.broken or f"gradients of {self._memory.num_entered} devices are in"
+        if self.gradient_memory.broken or self.gradient_memory.num_entered:
+            found = self.gradient_memory.broken or f"gradients of {self.gradient_memory.num_entered} devices are in"
             raise RuntimeError(
                 f"round {self.round} is half done ({found}); take the state after exchange() and before the next gradient"
             )
@@ -241,8 +256,8 @@ class UplinkBridge:
             "seed": self.streams.seed,
             "parts": self._parts,
             "memory": self.memory,
-            "compressor": to_plain(self._state),
-            "uplink": self._uplink_state,
+            "compressor": to_plain(self.scheme_state),
+            "uplink": self.uplink_state,
             "downlink": None if self._copies is None else self._copies.state_dict(),
         }
         return sealed(state)
@@ -258,7 +273,7 @@ class UplinkBridge:
             state,
             seed=self.streams.seed,
             memory=self.memory,
-            compressor_state=self._state,
+            compressor_state=self.scheme_state,
             downlink=self._copies is not None,
             parts=self._parts,
         )
@@ -267,9 +282,9 @@ class UplinkBridge:
             self._copies.load_state_dict(state["downlink"], self._device)
         self.round = state["round"]
         self.memory.copy_(state["memory"])
-        self._state, self._uplink_state = type(self._state)(**compressor), uplink
-        self._faults = None
-        self._memory.begin_round()
+        self.scheme_state, self.uplink_state = type(self.scheme_state)(**compressor), uplink
+        self.faults = None
+        self.gradient_memory.begin_round()
 
     @property
     def _parts(self) -> dict[str, str]:

@@ -126,9 +126,12 @@ def sealed_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors, numbers, strings and containers of them; a crash at any moment leaves the old file or the new one."""
+    """Write tensors, numbers, strings and containers of them; a crash at any moment leaves the old file or the new one.
+
+    Of a tensor that is a view of a larger one only what it shows is written.
+    """
     with sealed_file(path) as file:
-        torch.save(content, file)
+        torch.save(_without_the_rest(content), file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -177,6 +180,17 @@ def to_plain(value: Any) -> Any:
     """Turn named tuples into dictionaries, so that torch.load(weights_only=True) accepts them."""
     if hasattr(value, "_asdict"):
         return {name: to_plain(entry) for name, entry in value._asdict().items()}
+    return value
+
+
+def _without_the_rest(value: Any) -> Any:
+    """Copies of tensors that are views of larger ones, in nested lists, tuples and dictionaries; all else as it is."""
+    if isinstance(value, Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return type(value)((name, _without_the_rest(entry)) for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return type(value)(_without_the_rest(entry) for entry in value)
     return value
 
 

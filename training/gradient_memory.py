@@ -31,10 +31,14 @@ class GradientMemory:
     def __init__(self, carried: CarriedParameters, num_devices: int) -> None:
         self._carried, self._num_devices = carried, num_devices
         size = sum(p.numel() for p in carried.parameters)
-        self.rows = torch.zeros(num_devices, size, dtype=carried.dtype, device=carried.device)
-        self._views = split_parameters(self.rows, carried.shapes)  # [K, *shape]
+        self.lie_in(torch.zeros(num_devices, size, dtype=carried.dtype, device=carried.device))
         self._entered: set[int] = set()
         self.broken: str | None = None
+
+    def lie_in(self, rows: Tensor) -> None:
+        """Take rows [K, d] for the devices' own; what they hold is the devices' from now on."""
+        self.rows = rows
+        self._views = split_parameters(rows, self._carried.shapes)  # [K, *shape]
 
     @property
     def num_entered(self) -> int:
@@ -96,6 +100,10 @@ class GradientMemory:
         trained = [views for views, wanted in zip(self._views, self._carried.trainable, strict=True) if wanted]
         for views, gradient in zip(trained, gradients, strict=True):
             views.add_(gradient)
+
+    def enter_all(self) -> None:
+        """Count all devices in: their gradients were added."""
+        self._entered = set(range(self._num_devices))
 
     def check_complete(self, round: int) -> None:
         """Refuse a round in which a device is missing.

@@ -38,7 +38,7 @@ from laser_wireless.channels.power_control.inversion import AlignedInversion
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.receivers.contract import Receiver
 from laser_wireless.channels.receivers.single_antenna import SingleAntenna
-from laser_wireless.channels.round import LOCAL, Air, Round, Streams
+from laser_wireless.channels.round import LOCAL, Air, Round, StackedStreams, Streams
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, of_valid_rounds, remembered, scale_state
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.signals import is_finite
@@ -178,7 +178,7 @@ class AnalogUplink:
         layout: tuple[int, ...],
         *,
         round: int,
-        streams: Streams,
+        streams: Streams | StackedStreams,
         air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,
@@ -264,7 +264,7 @@ class AnalogUplink:
         layout: tuple[int, ...],
         *,
         round: int,
-        streams: Streams,
+        streams: Streams | StackedStreams,
         air: Air = LOCAL,
         state: UplinkState | None = None,
         share_as: tuple[int, ...] | None = None,

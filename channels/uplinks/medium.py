@@ -99,5 +99,5 @@ def _noise(symbols: Tensor, coefficients: Tensor, plan: Plan, now: Round) -> Ten
     g = plan.noise_amplitude.clamp(max=torch.finfo(symbols.dtype).max).to(symbols.dtype)
     leading = broadcast(symbols.shape[:-2], coefficients.shape[:-3])
     like = symbols.select(-2, 0).expand(*leading, -1)
-    n = receiver_noise(like, plan.noise_variance, generator=now.generator("noise", symbols.device))
+    n = receiver_noise(like, plan.noise_variance, now)
     return (scale if n.requires_grad or g.requires_grad else scale_)(n, g, plan.message.segments)

@@ -115,7 +115,7 @@ class SampleMedium:
     def _receive(self, y: Tensor, radio: Radio, noise_variance: Tensor, now: Round) -> Tensor:
         """Noise and the stages of the receiver."""
         pairs = torch.view_as_real(y.contiguous()).flatten(-2).detach()
-        noise = receiver_noise(pairs, noise_variance.unsqueeze(-1), generator=now.generator("noise", y.device))
+        noise = receiver_noise(pairs, noise_variance.unsqueeze(-1), now)
         y = y + torch.view_as_complex(noise.unflatten(-1, (-1, 2)))
         return _stages(y, self.front_end, radio, "front end", now, gain_control=True)
 
@@ -148,7 +148,7 @@ def _stages(
         if gain_control:
             power = torch.view_as_real(x.resolve_conj()).double().square().sum(-1).mean((-1, -2), keepdim=True)
             radio = replace(radio, mean_power=power)
-        changed = stage(x, radio, generators=generators_of(now.streams, f"{name} {place}", radio, x.device))
+        changed = stage(x, radio, generators=generators_of(now.of_one_run, f"{name} {place}", radio, x.device))
         if not isinstance(changed, Tensor) or changed.shape != x.shape or changed.dtype != x.dtype:
             found = f"{changed.dtype} {list(changed.shape)}" if isinstance(changed, Tensor) else type(changed).__name__
             raise ValueError(

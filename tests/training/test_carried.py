@@ -159,7 +159,7 @@ def test_frozen_parameter_does_not_move_and_keeps_its_error_memory(compressor, b
     model = Deep()
     bridge = bridge_over(model, compressor=compressor, uplink=AnalogUplink(energy_budget=30.0), downlink=downlink)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
-    columns = dict(zip(bridge._carried.names, bridge._memory._views, strict=True))
+    columns = dict(zip(bridge.carried.names, bridge.gradient_memory._views, strict=True))
 
     def train(rounds):
         for round in rounds:
@@ -213,7 +213,7 @@ def test_unfrozen_parameter_gets_what_it_owed():
             pass
         bridge.exchange()
     torch.testing.assert_close(model[0].weight.grad, torch.ones_like(model[0].weight))  # after one silent round
-    assert not bridge._memory._views[0].any()
+    assert not bridge.gradient_memory._views[0].any()
 
 
 def test_gradient_that_came_before_freezing_is_dropped_without_error_memory_and_owed_with_it():
@@ -221,10 +221,10 @@ def test_gradient_that_came_before_freezing_is_dropped_without_error_memory_and_
         model = perceptron()
         bridge = bridge_over(model, compressor=Uncompressed(error_feedback=feedback), uplink=NOISELESS)
         round_of(bridge, batched=False)
-        asked = bridge._memory._views[0].clone()
+        asked = bridge.gradient_memory._views[0].clone()
         model[0].weight.requires_grad_(False)
         bridge.exchange()
-        assert torch.equal(bridge._memory._views[0], asked if feedback else torch.zeros_like(asked))
+        assert torch.equal(bridge.gradient_memory._views[0], asked if feedback else torch.zeros_like(asked))
 
 
 def test_interrupted_exchange_is_not_gone_on_from():

@@ -107,7 +107,7 @@ def test_gradients_are_taken_at_the_received_models(downlink):
     assert not torch.equal(received[0], weights(bridge.model))
     differ = (received[0] != received[1]).any()
     assert differ == isinstance(downlink, AnalogBroadcast)
-    bridge._memory.begin_round()
+    bridge.gradient_memory.begin_round()
     x, y = data(2)
     bridge.backward(loss_of, x, y)
     bridge.exchange()
@@ -139,7 +139,7 @@ def test_one_broadcast_a_round_whatever_the_order(downlink):
         first, ledger = weights(bridge.model), bridge.downlink_ledger
     with bridge.gradients_of(0):
         pass
-    bridge._memory.begin_round()
+    bridge.gradient_memory.begin_round()
     with bridge.gradients_of(1):
         assert torch.equal(weights(bridge.model), first)
     assert bridge.downlink_ledger is ledger

@@ -125,46 +125,117 @@ def train(
     Raises:
         BadConfiguration: a ValueError; the folder holds a run of another configuration.
     """
-    fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
-    files = RunFolder(folder, fingerprint, _check_result, tell, spec)
-    if (found := files.finished()) is not None:
-        return found
-    trainer = _taken_up(run, files, device)
-    files.claim()
-    saved = time.monotonic()
-    try:
-        while trainer.round < run.num_rounds:
-            trainer.step()
-            if trainer.round % run.evaluate_every == 0 or trainer.round == run.num_rounds:
-                trainer.evaluate()
-            progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
-            if time.monotonic() - saved >= run.checkpoint_seconds:
-                files.save(trainer.state(), trainer.records())
-                saved = time.monotonic()
-        result = trainer.result("done")
-    except KeyboardInterrupt:
-        if not trainer.amid_step:  # else the last checkpoint stands: half a step is none
-            files.save(trainer.state(), trainer.records())
-        raise
-    except (FloatingPointError, Diverged) as error:
-        if users_line(error):  # an error of theirs, not numbers of ours
-            raise
-        result = trainer.result("diverged", str(error))
-    return files.finish(result, trainer.records())
+    journey = RunInFolder(run, folder, device=device, spec=spec, tell=tell)
+    if journey.result is not None:
+        return journey.result
+    journey.take_up()
+    return journey.to_the_end(progress)
 
 
-def _taken_up(run: TrainingRun, files: RunFolder, device: torch.device) -> _Trainer:
-    """The run at its last sound checkpoint that fits it, or at its start."""
-    for state in files.states():
-        trainer = _Trainer(run, device)  # a fresh one: a state that is refused half-way leaves its traces
+class RunInFolder:
+    """A run on its way from its folder's last sound state to a result in it.
+
+    Attributes:
+        result: the content of result.json, None until there is one.
+    """
+
+    def __init__(
+        self, run: TrainingRun, folder: Path, *, device: torch.device, spec: Spec | None, tell: Callable[[str], None]
+    ) -> None:
+        self.run, self._device = run, device
+        fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
+        self._files = RunFolder(folder, fingerprint, _check_result, tell, spec)
+        self.result = self._files.finished()
+        self._saved = time.monotonic()
+
+    def take_up(self) -> Trainer:
+        """The run at its last sound checkpoint that fits it, or at its start."""
+        self.trainer = self._taken_up()
+        self._files.claim()
+        self._saved = time.monotonic()
+        return self.trainer
+
+    def _taken_up(self) -> Trainer:
+        for state in self._files.states():
+            trainer = Trainer(self.run, self._device)  # a fresh one: a state that is refused half-way leaves its traces
+            try:
+                trainer.load(state)
+            except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
+                self._files.refuse(state, error)
+                continue
+            self._files.compare(state)
+            return trainer
+        return Trainer(self.run, self._device)
+
+    def to_the_end(self, progress: Callable[[int, Row], None]) -> Row:
+        """Train by itself from where it is; see `train`."""
+        trainer = self.trainer
         try:
-            trainer.load(state)
-        except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-            files.refuse(state, error)
-            continue
-        files.compare(state)
-        return trainer
-    return _Trainer(run, device)
+            while not self.is_over:
+                trainer.step()
+                self.evaluate_if_due()
+                progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
+                self.save_if_due()
+        except KeyboardInterrupt:
+            self.interrupted()
+            raise
+        except (FloatingPointError, Diverged) as error:
+            return self.diverged(error)
+        return self.done()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all rounds are done."""
+        return self.trainer.round >= self.run.num_rounds
+
+    def evaluate_if_due(self) -> None:
+        """Look at the validation part after every so many rounds and after the last one.
+
+        Raises:
+            FloatingPointError, Diverged: the run left the finite numbers.
+        """
+        if self.trainer.round % self.run.evaluate_every == 0 or self.is_over:
+            self.trainer.evaluate()
+
+    @property
+    def is_to_be_saved(self) -> bool:
+        """Whether the last checkpoint is old."""
+        return time.monotonic() - self._saved >= self.run.checkpoint_seconds
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint if the last one is old.
+
+        Raises:
+            FloatingPointError: the run left the finite numbers.
+        """
+        if self.is_to_be_saved:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint; see `save_if_due`."""
+        self._files.save(self.trainer.state(), self.trainer.records())
+        self._saved = time.monotonic()
+
+    def interrupted(self) -> None:
+        """Save before the process ends, unless amid a step: half a step is none, and the last checkpoint stands."""
+        if not self.trainer.amid_step:
+            self.save()
+
+    def done(self) -> Row:
+        """Finish the run; its result, which may be that it diverged."""
+        try:
+            result = self.trainer.result("done")
+        except (FloatingPointError, Diverged) as error:
+            return self.diverged(error)
+        self.result = self._files.finish(result, self.trainer.records())
+        return self.result
+
+    def diverged(self, error: ArithmeticError) -> Row:
+        """Finish the run as one that diverged, unless the error is one of the user's code."""
+        if users_line(error):
+            raise error
+        self.result = self._files.finish(self.trainer.result("diverged", str(error)), self.trainer.records())
+        return self.result
 
 
 def _check_result(result: Row) -> None:
@@ -187,7 +258,7 @@ def _check_result(result: Row) -> None:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
 
 
-class _Trainer:
+class Trainer:
     """The state of a run between two rounds."""
 
     def __init__(self, run: TrainingRun, device: torch.device) -> None:
@@ -213,21 +284,34 @@ class _Trainer:
 
     @property
     def round(self) -> int:
+        """Rounds done."""
         return self.bridge.round
 
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""
-        self.amid_step = True
-        batches = self.task.batches(self.round, self.run.num_devices, self.streams)
-        factor = self.task.learning_rate_factor(self.round, self.run.num_rounds)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.run.learning_rate * factor
-        losses = self.bridge.backward(self.task.loss, *(batch.to(self.device) for batch in batches))
-        self._unread.append((losses.mean(), self.bridge.exchange()))
-        self.optimizer.step()
+        self.begin_step()
+        losses = self.bridge.backward(self.task.loss, *self.batches())
+        self.end_step(losses.mean(), self.bridge.exchange())
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.amid_step = False
+
+    def batches(self) -> list[Tensor]:
+        """The mini-batches of this round, [K, ...] each."""
+        batches = self.task.batches(self.round, self.run.num_devices, self.streams)
+        return [batch.to(self.device) for batch in batches]
+
+    def begin_step(self) -> None:
+        """Set the learning rate of this round."""
+        self.amid_step = True
+        factor = self.task.learning_rate_factor(self.round, self.run.num_rounds)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.learning_rate * factor
+
+    def end_step(self, loss: Tensor, ledger: Ledger) -> None:
+        """Step with what the receiver decoded, which lies in p.grad."""
+        self._unread.append((loss, ledger))
+        self.optimizer.step()
 
     def evaluate(self) -> None:
         """Take the validation metrics of the model as it stands, and the test metrics if no validation loss was lower.

@@ -10,6 +10,7 @@ so that a sum of 2^14 is off by a few eps, well within `energy.spendable`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -64,9 +65,14 @@ def measure(symbols: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
         peaks = symbols.abs()
         return peaks.double(), peaks.detach()
     plain = symbols.device.type == "cpu" and not symbols.requires_grad
-    if plain and symbols.numel() > _SMALL and segments.chunks:
+    if plain and _of_a_round(symbols) > _SMALL and segments.chunks:
         return _measure_by_chunks(symbols, segments)
     return _MEASURES[segments.kind](symbols, segments)
+
+
+def _of_a_round(symbols: Tensor) -> int:
+    """Numbers of one round of one run, K S: what decides between forms, so that leading axes do not change any rounding."""
+    return math.prod(symbols.shape[-2:])
 
 
 def measure_plainly(symbols: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
@@ -82,7 +88,7 @@ def measure_plainly(symbols: Tensor, segments: Segments) -> tuple[Tensor, Tensor
 
 def _measure_pieces(symbols: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     """Few segments, each by itself."""
-    if symbols.numel() > _SMALL:  # not to be copied in float64
+    if _of_a_round(symbols) > _SMALL:  # not to be copied in float64
         measured = [_norm_and_peak(piece) for piece in torch.split_with_sizes(symbols, segments.sizes, -1)]
         return torch.stack([norm for norm, _ in measured], dim=-1), torch.stack([peak for _, peak in measured], dim=-1)
     magnitudes = symbols.double().abs()  # where squares of float32 neither overflow nor vanish
@@ -226,8 +232,11 @@ def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Ai
     Returns:
         `onto`.
     """
-    if _fits_in_pieces(coefficients, symbols, segments, air) and onto.ndim == 1:
-        return _superpose_in_pieces_(onto, coefficients, symbols, segments)
+    if _fits_in_pieces(coefficients, symbols, segments, air) and onto.shape[:-1] == symbols.shape[:-2]:
+        rows = onto.view(-1, onto.shape[-1]), coefficients.reshape(-1, *coefficients.shape[-3:]), symbols.flatten(0, -2)
+        for y, c, u in zip(*rows[:2], rows[2].split(symbols.shape[-2]), strict=True):  # run after run, in the cache
+            _superpose_in_pieces_(y, c, u, segments)
+        return onto
     sums = superposed(coefficients, symbols, segments, air)
     total = sums.squeeze(-2) if sums.shape[-2] == 1 else sums[..., 0, :] + _times_j(sums[..., 1, :])
     return onto.add_(total)
@@ -279,8 +288,8 @@ _SUMS = {"few": _superposed_pieces, "runs": _superposed_runs, "ragged": superpos
 def _fits_in_pieces(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Air) -> bool:
     """Whether a message is long, on a CPU, without gradients, and its devices all live here."""
     plain = not (coefficients.requires_grad or symbols.requires_grad) and symbols.device.type == "cpu"
-    one = coefficients.ndim == 3 and symbols.ndim == 2 and isinstance(air, LocalAir)
-    return plain and one and symbols.numel() > _LARGE and bool(segments.chunks)
+    alike = coefficients.shape[:-3] == symbols.shape[:-2] and isinstance(air, LocalAir)
+    return plain and alike and _of_a_round(symbols) > _LARGE and bool(segments.chunks)
 
 
 def _superpose_in_pieces_(y: Tensor, coefficients: Tensor, symbols: Tensor, segments: Segments) -> Tensor:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from laser_wireless.training.batched import tensors_of
 
 
 def averaged_model(model: nn.Module, *, decay: float = 0.99) -> AveragedModel:
@@ -21,10 +26,48 @@ def averaged_model(model: nn.Module, *, decay: float = 0.99) -> AveragedModel:
     if not 0 <= decay < 1:
         raise ValueError(f"decay must lie in [0, 1), got {decay}")
 
-    def lean(average: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
-        if not average.is_floating_point():
-            return current  # a count, such as num_batches_tracked
-        rounds = torch.as_tensor(num_averaged, dtype=torch.float64, device=average.device) + 1
-        return average.lerp(current, ((1 - decay) / (1 - decay**rounds)).to(average.dtype))
+    return AveragedModel(model, avg_fn=partial(_lean, decay), use_buffers=True)
 
-    return AveragedModel(model, avg_fn=lean, use_buffers=True)
+
+def _lean(decay: float, average: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+    if not average.is_floating_point():
+        return current  # a count, such as num_batches_tracked
+    rounds = torch.as_tensor(num_averaged, dtype=torch.float64, device=average.device) + 1
+    return average.lerp(current, ((1 - decay) / (1 - decay**rounds)).to(average.dtype))
+
+
+class AveragesSideBySide:
+    """Averages of several runs updated together; each stays the average of its run.
+
+    Args:
+        averages: made by `averaged_model` with one decay, after equally many updates.
+        current: what is averaged, parameters and buffers by name, [R, ...] each; see `training.side_by_side`.
+        decay: per round.
+    """
+
+    def __init__(self, averages: Sequence[AveragedModel], current: dict[str, Tensor], *, decay: float) -> None:
+        self._averages, self._current, self._decay = averages, current, decay
+        self._stacks = stack_models([average.module for average in averages])
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the models as they are now into the averages."""
+        num_averaged = self._averages[0].n_averaged
+        for name, average in self._stacks.items():
+            current = self._current[name]
+            average.copy_(_lean(self._decay, average, current, num_averaged) if num_averaged > 0 else current)
+        for one in self._averages:
+            one.n_averaged += 1
+
+
+def stack_models(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Parameters and buffers of models by name, [R, ...]; each model's own become views of them.
+
+    What is done to a model in place, by an optimiser say, is done to the stack.
+    """
+    named = [tensors_of(model) for model in models]
+    stacks = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
+    for number, tensors in enumerate(named):
+        for name, tensor in tensors.items():
+            tensor.data = stacks[name][number]
+    return stacks

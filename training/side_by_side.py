@@ -20,6 +20,7 @@ from laser_wireless.channels.uplinks.stacked import NotStackable, stack_uplinks
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import split_parameters
 from laser_wireless.compression.stacked import can_stack, stack_states, unstack_state
+from laser_wireless.training.averaging import stack_models
 from laser_wireless.training.batched import batched_gradients, stacked_gradients, tensors_of
 from laser_wireless.training.bridge import UplinkBridge
 
@@ -178,19 +179,6 @@ def _are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     """Whether tensors are equal bit for bit, NaN for NaN."""
     pairs = zip(some, others, strict=True)
     return all(torch.equal(a, b) or torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
-
-
-def stack_models(models: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Parameters and buffers of models by name, [R, ...]; each model's own become views of them.
-
-    What is done to a model in place, by an optimiser say, is done to the stack.
-    """
-    named = [tensors_of(model) for model in models]
-    stacks = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
-    for number, tensors in enumerate(named):
-        for name, tensor in tensors.items():
-            tensor.data = stacks[name][number]
-    return stacks
 
 
 def _apart(first: UplinkBridge, other: UplinkBridge) -> str:

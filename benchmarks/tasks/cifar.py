@@ -106,7 +106,7 @@ def _parts(task: Cifar) -> dict[str, Images]:
     return image_parts(source, _FORMS[task.classes], task.validation_size)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _shards(task: Cifar, num_devices: int, streams: Streams) -> Shards:
     labels = _parts(task)["train"].labels
     return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

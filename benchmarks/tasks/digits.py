@@ -106,7 +106,7 @@ class Digits:
         return 1.0
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _shards(task: Digits, num_devices: int, streams: Streams) -> Shards:
     labels = _parts()["train"][1]
     return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

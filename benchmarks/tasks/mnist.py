@@ -84,7 +84,7 @@ def _parts(task: Mnist) -> dict[str, Images]:
     return image_parts(Source(repository="ylecun/mnist", path=task.path), _FORM, task.validation_size)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _shards(task: Mnist, num_devices: int, streams: Streams) -> Shards:
     labels = _parts(task)["train"].labels
     return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

@@ -79,7 +79,7 @@ def test_a_finished_run_in_a_folder_that_cannot_be_written_is_shown(tmp_path, mo
 
 def test_a_run_that_is_not_finished_says_at_once_that_its_folder_cannot_be_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr("laser_wireless.benchmarks.training_run._Trainer.step", None)
+    monkeypatch.setattr("laser_wireless.benchmarks.training_run.Trainer.step", None)
     forbid_writing(monkeypatch, tmp_path)
     assert main(["run", "--uplink.energy_budget", "16", *WORDS]) == 1
     assert "Read-only file system" in capsys.readouterr().err

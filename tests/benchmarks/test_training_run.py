@@ -116,7 +116,7 @@ def test_another_seed_gives_another_result(tmp_path):
 
 def test_a_finished_run_is_not_computed_again(tmp_path, monkeypatch):
     first = train(make_run(), tmp_path, device=CPU)
-    monkeypatch.setattr(training_run, "_Trainer", None)
+    monkeypatch.setattr(training_run, "Trainer", None)
     assert train(make_run(), tmp_path, device=CPU) == first
 
 

@@ -1,0 +1,152 @@
+"""Trainings computed together, each in a folder of its own; what a run writes there is what it would write alone.
+
+Runs that cannot be computed together, or no longer, are trained one after the other: nothing but time is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from laser_wireless.benchmarks.assembly import Spec
+from laser_wireless.benchmarks.records import Row
+from laser_wireless.benchmarks.run_folder import say
+from laser_wireless.benchmarks.training_run import Diverged, RunInFolder, Trainer, TrainingRun
+from laser_wireless.channels import Ledger
+from laser_wireless.channels.uplinks.stacked import NotStackable
+from laser_wireless.training.averaging import AveragesSideBySide
+from laser_wireless.training.side_by_side import SideBySide
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several runs: what to train, its folder, and its plain configuration."""
+
+    run: TrainingRun
+    folder: Path
+    spec: Spec | None = None
+
+
+def train_together(
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    tick: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = say,
+) -> list[Row]:
+    """Train all members to their ends and return their results, in their order; see `train`.
+
+    Args:
+        members: runs of one task that differ in seed, energy budget and learning rate; where they differ in more, or cannot
+            be computed together for another reason, that is told and they are trained one by one.
+        device: where to compute.
+        tick: called after each round.
+        tell: takes a line about damaged files, changed code, and why runs are trained one by one.
+    """
+    journeys = [RunInFolder(m.run, m.folder, device=device, spec=m.spec, tell=tell) for m in members]
+    ahead = [journey for journey in journeys if journey.result is None]
+    for journey in ahead:
+        journey.take_up()
+    try:
+        while ahead:
+            hindmost = min(journey.trainer.round for journey in ahead)
+            company = [journey for journey in ahead if journey.trainer.round == hindmost]
+            stops = [journey.trainer.round for journey in ahead if journey not in company]
+            _travel(company, min([company[0].run.num_rounds, *stops]), tick)
+            ahead = [journey for journey in ahead if journey.result is None]
+    except NotStackable as reason:
+        tell(f"runs are trained one by one: {reason}")
+        for journey in ahead:
+            if journey.result is None:
+                journey.to_the_end(lambda round, row: tick())
+    except KeyboardInterrupt:
+        for journey in ahead:
+            if journey.result is None:
+                journey.interrupted()
+        raise
+    return [journey.result for journey in journeys if journey.result is not None]
+
+
+def _travel(journeys: list[RunInFolder], stop: int, tick: Callable[[], None]) -> None:
+    """Go on together until a round, until all have come to their end, or until one leaves because it diverged.
+
+    Raises:
+        NotStackable: they cannot, or not any longer; each may go on by itself from where it is.
+    """
+    company = _Company([journey.trainer for journey in journeys])
+    while all(journey.result is None for journey in journeys) and company.round < stop:
+        company.step()
+        tick()
+        if any(journey.is_to_be_saved for journey in journeys):
+            company.part()
+            _each(journeys, RunInFolder.save)
+        _each(journeys, RunInFolder.evaluate_if_due)
+    company.part()
+    for journey in journeys:
+        if journey.result is None and journey.is_over:
+            journey.done()
+
+
+def _each(journeys: list[RunInFolder], do: Callable[[RunInFolder], None]) -> None:
+    """Do something with each run; one that has left the finite numbers is at its end."""
+    for journey in journeys:
+        try:
+            if journey.result is None:
+                do(journey)
+        except (FloatingPointError, Diverged) as error:
+            journey.diverged(error)
+
+
+class _Company:
+    """Trainers at the same round, whose rounds are computed together."""
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self._trainers = trainers
+        self._together = SideBySide([trainer.bridge for trainer in trainers])
+        averages = [trainer.average for trainer in trainers if trainer.average is not None]
+        self._averages = None
+        if averages:
+            decay = trainers[0].task.averaging
+            self._averages = AveragesSideBySide(averages, self._together.tensors, decay=decay)
+
+    @property
+    def round(self) -> int:
+        return self._together.round
+
+    def step(self) -> None:
+        """One round and one optimiser step of each."""
+        of_seed = {trainer.run.seed: trainer for trainer in self._trainers}
+        batches = {seed: trainer.batches() for seed, trainer in of_seed.items()}  # runs of one seed see the same data
+        for trainer in self._trainers:
+            trainer.begin_step()
+        try:
+            of_runs = [batches[trainer.run.seed] for trainer in self._trainers]
+            losses = self._together.backward(self._trainers[0].task.loss, of_runs).mean(-1)
+        except NotStackable:
+            self._end_step()
+            raise
+        try:
+            ledgers = self._together.exchange()
+        except NotStackable:
+            self._together.part()
+            self._step([trainer.bridge.exchange() for trainer in self._trainers], losses)
+            raise
+        self._step(ledgers, losses)
+
+    def _step(self, ledgers: list[Ledger], losses: torch.Tensor) -> None:
+        for trainer, ledger, loss in zip(self._trainers, ledgers, losses.unbind(0), strict=True):
+            trainer.end_step(loss, ledger)
+        if self._averages is not None:
+            self._averages.update()
+        self._end_step()
+
+    def _end_step(self) -> None:
+        for trainer in self._trainers:
+            trainer.amid_step = False
+
+    def part(self) -> None:
+        """Give each trainer what its run has come to."""
+        self._together.part()

@@ -20,6 +20,8 @@ from laser_wireless.channels.uplinks.stacked import NotStackable
 from laser_wireless.training.averaging import AveragesSideBySide
 from laser_wireless.training.side_by_side import SideBySide
 
+_NUMBERS = {"cpu": 1 << 23, "cuda": 1 << 28}  # in the gradients of all runs and devices; of more, runs of a CPU are slower
+
 
 @dataclass(frozen=True)
 class Member:
@@ -48,26 +50,42 @@ def train_together(
     """
     journeys = [RunInFolder(m.run, m.folder, device=device, spec=m.spec, tell=tell) for m in members]
     ahead = [journey for journey in journeys if journey.result is None]
-    for journey in ahead:
-        journey.take_up()
+    while ahead:
+        count = _at_once(ahead[0].take_up(), len(ahead), device)
+        company, ahead = ahead[:count], ahead[count:]
+        for journey in company[1:]:
+            journey.take_up()
+        _to_the_end(company, tick, tell)
+    return [journey.result for journey in journeys if journey.result is not None]
+
+
+def _at_once(first: Trainer, count: int, device: torch.device) -> int:
+    """How many of so many runs are computed at once, in equal parts: as the gradients of all their devices leave room."""
+    most = max(1, _NUMBERS[device.type] // first.bridge.memory.numel())
+    return -(-count // -(-count // most))
+
+
+def _to_the_end(company: list[RunInFolder], tick: Callable[[], None], tell: Callable[[str], None]) -> None:
+    """Train to the end, together from the round on at which each is."""
+    reason, ahead = "", company
     try:
-        while ahead:
-            hindmost = min(journey.trainer.round for journey in ahead)
-            company = [journey for journey in ahead if journey.trainer.round == hindmost]
-            stops = [journey.trainer.round for journey in ahead if journey not in company]
-            _travel(company, min([company[0].run.num_rounds, *stops]), tick)
-            ahead = [journey for journey in ahead if journey.result is None]
-    except NotStackable as reason:
-        tell(f"runs are trained one by one: {reason}")
-        for journey in ahead:
-            if journey.result is None:
-                journey.to_the_end(lambda round, row: tick())
+        while not reason and (ahead := [journey for journey in ahead if journey.result is None]):
+            rounds = sorted({journey.trainer.round for journey in ahead})
+            hindmost = [journey for journey in ahead if journey.trainer.round == rounds[0]]
+            try:
+                _travel(hindmost, [*rounds[1:], ahead[0].run.num_rounds][0], tick)
+            except NotStackable as error:
+                reason = str(error)
     except KeyboardInterrupt:
         for journey in ahead:
             if journey.result is None:
                 journey.interrupted()
         raise
-    return [journey.result for journey in journeys if journey.result is not None]
+    if reason:
+        tell(f"runs are trained one by one: {reason}")
+        for journey in company:
+            if journey.result is None:
+                journey.to_the_end(lambda round, row: tick())
 
 
 def _travel(journeys: list[RunInFolder], stop: int, tick: Callable[[], None]) -> None:
@@ -77,14 +95,17 @@ def _travel(journeys: list[RunInFolder], stop: int, tick: Callable[[], None]) ->
         NotStackable: they cannot, or not any longer; each may go on by itself from where it is.
     """
     company = _Company([journey.trainer for journey in journeys])
-    while all(journey.result is None for journey in journeys) and company.round < stop:
-        company.step()
-        tick()
-        if any(journey.is_to_be_saved for journey in journeys):
-            company.part()
-            _each(journeys, RunInFolder.save)
-        _each(journeys, RunInFolder.evaluate_if_due)
-    company.part()
+    try:
+        _each(journeys, RunInFolder.evaluate_if_due)  # where an interrupt came before it
+        while all(journey.result is None for journey in journeys) and company.round < stop:
+            company.step()
+            _each(journeys, RunInFolder.evaluate_if_due)
+            tick()
+            if any(journey.result is None and journey.is_to_be_saved for journey in journeys):
+                company.part()
+                _each(journeys, RunInFolder.save)
+    finally:
+        company.part()
     for journey in journeys:
         if journey.result is None and journey.is_over:
             journey.done()
@@ -131,7 +152,6 @@ class _Company:
         try:
             ledgers = self._together.exchange()
         except NotStackable:
-            self._together.part()
             self._step([trainer.bridge.exchange() for trainer in self._trainers], losses)
             raise
         self._step(ledgers, losses)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -171,6 +172,7 @@ class RunInFolder:
         """Train by itself from where it is; see `train`."""
         trainer = self.trainer
         try:
+            self.evaluate_if_due()  # where an interrupt came before it
             while not self.is_over:
                 trainer.step()
                 self.evaluate_if_due()
@@ -189,12 +191,14 @@ class RunInFolder:
         return self.trainer.round >= self.run.num_rounds
 
     def evaluate_if_due(self) -> None:
-        """Look at the validation part after every so many rounds and after the last one.
+        """Look at the validation part after every so many rounds and after the last one; once.
 
         Raises:
             FloatingPointError, Diverged: the run left the finite numbers.
         """
-        if self.trainer.round % self.run.evaluate_every == 0 or self.is_over:
+        round, done = self.trainer.round, self.trainer.evaluations
+        is_due = round > 0 and (round % self.run.evaluate_every == 0 or self.is_over)
+        if is_due and not (done and done[-1]["round"] == round):
             self.trainer.evaluate()
 
     @property
@@ -217,9 +221,10 @@ class RunInFolder:
         self._saved = time.monotonic()
 
     def interrupted(self) -> None:
-        """Save before the process ends, unless amid a step: half a step is none, and the last checkpoint stands."""
+        """Save before the process ends, unless amid a step or off the finite numbers: then the last checkpoint stands."""
         if not self.trainer.amid_step:
-            self.save()
+            with suppress(FloatingPointError, Diverged):
+                self.save()
 
     def done(self) -> Row:
         """Finish the run; its result, which may be that it diverged."""
@@ -227,14 +232,17 @@ class RunInFolder:
             result = self.trainer.result("done")
         except (FloatingPointError, Diverged) as error:
             return self.diverged(error)
-        self.result = self._files.finish(result, self.trainer.records())
-        return self.result
+        return self._finish(result)
 
     def diverged(self, error: ArithmeticError) -> Row:
         """Finish the run as one that diverged, unless the error is one of the user's code."""
         if users_line(error):
             raise error
-        self.result = self._files.finish(self.trainer.result("diverged", str(error)), self.trainer.records())
+        return self._finish(self.trainer.result("diverged", str(error)))
+
+    def _finish(self, result: Row) -> Row:
+        self.result = self._files.finish(result, self.trainer.records())
+        del self.trainer  # and its memory
         return self.result
 
 

@@ -98,7 +98,7 @@ class LowRank:
             if basis is None:
                 blocks.append(values)
             elif self.rule == "both":
-                left = orthonormal(torch.bmm(values, basis.column))
+                left = orthonormal(_on_columns(values, basis.column))
                 right = torch.bmm(left.mT, values)
                 has_columns = (
                     right.abs().amax((1, 2), keepdim=True) != 0
@@ -108,7 +108,7 @@ class LowRank:
             elif round % 2 == 0:
                 blocks.append(torch.bmm(basis.row.mT, values))
             else:
-                blocks.append(torch.bmm(values, basis.column))
+                blocks.append(_on_columns(values, basis.column))
             share_as.append(len(blocks) - 1)
         flat = [block.flatten(1) for block in blocks]
         layout = tuple(block.shape[1] for block in flat)
@@ -215,6 +215,11 @@ class _Basis(NamedTuple):
 def _spread(basis: Tensor, leading: Sequence[int]) -> Tensor:
     """A basis [..., m, r] for each device of its run: [L, m, r] for L = prod(..., K); a view if there is one run."""
     return basis.unsqueeze(-3).expand(*leading, -1, -1).flatten(0, -3)
+
+
+def _on_columns(values: Tensor, basis: Tensor) -> Tensor:
+    """V Q for V [L, m, n] and Q [L, n, r], as (Q^T V^T)^T: on a CPU a thin first factor is two to four times quicker."""
+    return torch.bmm(basis.mT, values.mT).mT
 
 
 def _next_basis(received: Tensor, before: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ class SideBySide:
         self._wanted = {name: self.tensors[name] for name in first.carried.names}
         self._others = {name: value for name, value in self.tensors.items() if name not in names}
         self._faults: Faults | None = None
+        self._have_parted = False  # for good
 
     @property
     def round(self) -> int:
@@ -98,14 +99,20 @@ class SideBySide:
 
         Raises:
             NotStackable: the scheme or the channel is rounded differently where there are several runs. Nothing has changed,
-                the gradients are in the memories; after `part` each bridge can exchange by itself.
+                the gradients are in the memories, and each bridge goes on by itself with its own exchange.
         """
         rows = self._rows.clone() if self._num_unproven else self._rows
         self._mark(f"the exchange of round {self.round} was interrupted half-way")
         runs = _Runs(rows, self._state, self._uplink, self._streams)
         reception, decoded, state = _exchanged(runs, self._compressor, self.round, self._decoded)
         if self._num_unproven:
-            self._prove_exchange(rows, decoded)
+            try:
+                self._prove_exchange(rows, decoded)
+            except NotStackable:
+                self._mark(None)
+                self.part()
+                self._have_parted = True
+                raise
             self._rows.copy_(rows)
             self._num_unproven -= 1
         self._state = state
@@ -122,6 +129,8 @@ class SideBySide:
 
     def part(self) -> None:
         """Give each bridge what its run has come to, so that it can be checked, saved or go on by itself."""
+        if self._have_parted:
+            return
         for bridge, state in zip(self.bridges, unstack_state(self._state), strict=True):
             bridge.scheme_state = state
         if self._faults is not None:
@@ -149,7 +158,6 @@ class SideBySide:
             alone = _Runs(self._rows[run].clone(), states[run], bridge.uplink, bridge.streams)
             _, its_decoded, _ = _exchanged(alone, self._compressor, self.round, None)
             if not _are_equal([alone.rows, *its_decoded], [rows[run], *(gradient[run] for gradient in decoded)]):
-                self._mark(None)
                 raise NotStackable("this machine rounds the messages of several runs differently from those of one")
 
 

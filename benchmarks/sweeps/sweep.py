@@ -27,6 +27,7 @@ from laser_wireless.benchmarks.failures import Failed, traceback_in
 from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
+from laser_wireless.benchmarks.side_by_side import Member, train_together
 from laser_wireless.benchmarks.sweeps.candidates import (
     NOISELESS,
     Candidate,
@@ -41,6 +42,7 @@ from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, Training
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
+_TOGETHER = {"cpu": 20, "cuda": 256}  # runs that a process is given at a time; it may compute fewer of them at once
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
 Z_SGD = "z-sgd"
@@ -134,6 +136,14 @@ class Cell:
     candidate: Candidate
     seed: int
     spec: Spec
+
+    @property
+    def kind(self) -> str:
+        """What runs that are computed together have in common."""
+        uplink = deepcopy(self.spec["uplink"])
+        uplink["init_args"].pop("energy_budget", None)
+        free = {"learning_rate": None, "seed": None, "uplink": uplink}
+        return json.dumps({**self.spec, **free}, sort_keys=True)
 
     def folder(self, root: Path) -> Path:
         """The run's folder, named after what determines its result and its form."""
@@ -288,24 +298,63 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
 def _outcomes(
     todo: list[Cell], root: Path, device: Device, jobs: int, tick: Callable[[], None]
 ) -> Iterator[tuple[int, Row]]:
-    """The rows of all runs by their number, as they are done; a run whose process ended is a failed one."""
+    """The rows of all runs by their number, as they are done; a run whose process ended is a failed one.
+
+    Runs are computed side by side; where a process ended amid several of them, each gets one of its own, so that it is
+    known which of them ended it.
+    """
+    companies = _companies(todo, torch_device(device), jobs)
     if jobs == 1:
-        yield from ((number, _execute(cell, root, device, tick)) for number, cell in enumerate(todo))
+        for numbers in companies:
+            yield from zip(numbers, _execute([todo[n] for n in numbers], root, device, tick), strict=True)
         return
-    for number, outcome in in_processes([partial(_execute_alone, cell, root, device) for cell in todo], jobs, tick):
-        if isinstance(outcome, Ended):
-            yield number, {"status": "failed", "reason": f"{outcome}; the run is {todo[number].folder(root)}"}
-        else:
-            yield number, outcome
+    alone: list[list[int]] = []
+    for some in (companies, alone):
+        works = [partial(_execute_in_a_process, [todo[n] for n in numbers], root, device) for numbers in some]
+        for place, outcome in in_processes(works, jobs, tick):
+            numbers = some[place]
+            if not isinstance(outcome, Ended):
+                yield from zip(numbers, outcome, strict=True)
+            elif len(numbers) > 1:
+                alone.extend([number] for number in numbers)
+            else:
+                cell = todo[numbers[0]]
+                yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {cell.folder(root)}"}
 
 
-def _execute_alone(cell: Cell, root: Path, device: Device) -> Row:
-    """Run one cell in a process that shares the cores with others."""
+def _companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int]]:
+    """Numbers of the runs that are given to a process together: those that differ in seed, budget and rate alone."""
+    alike: dict[str, list[int]] = {}
+    for number, cell in enumerate(todo):
+        alike.setdefault(cell.kind, []).append(number)
+    found = []
+    for numbers in alike.values():
+        count = max(-(-len(numbers) // _TOGETHER[place.type]), min(jobs, len(numbers)))
+        found += [numbers[i::count] for i in range(count)]
+    return found
+
+
+def _execute_in_a_process(cells: list[Cell], root: Path, device: Device) -> list[Row]:
+    """Run cells in a process that shares the cores with others."""
     torch.set_num_threads(1)
-    return _execute(cell, root, device)
+    return _execute(cells, root, device)
 
 
-def _execute(cell: Cell, root: Path, device: Device, tick: Callable[[], None] = lambda: None) -> Row:
+def _execute(cells: list[Cell], root: Path, device: Device, tick: Callable[[], None] = lambda: None) -> list[Row]:
+    """Run cells side by side; if an error ends that, one after the other, so that each has its own row."""
+    if len(cells) > 1:
+        try:
+            for cell in cells:
+                cell.folder(root).mkdir(exist_ok=True)
+            members = [Member(run_from(cell.spec), cell.folder(root), cell.spec) for cell in cells]
+            tell = partial(_say_once, root)
+            return train_together(members, device=torch_device(device), tick=tick, tell=tell)
+        except (Exception, SystemExit) as error:  # found again below, by the run that it is of
+            _say_once(root, f"runs are trained one by one after {type(error).__name__}: {error}")
+    return [_execute_alone(cell, root, device, tick) for cell in cells]
+
+
+def _execute_alone(cell: Cell, root: Path, device: Device, tick: Callable[[], None]) -> Row:
     """Run one cell; whatever error it raises is a row too."""
     folder = cell.folder(root)
     try:

@@ -94,7 +94,7 @@ def _travel(journeys: list[RunInFolder], stop: int, tick: Callable[[], None]) ->
     Raises:
         NotStackable: they cannot, or not any longer; each may go on by itself from where it is.
     """
-    company = _Company([journey.trainer for journey in journeys])
+    company = Company([journey.trainer for journey in journeys])
     try:
         _each(journeys, RunInFolder.evaluate_if_due)  # where an interrupt came before it
         while all(journey.result is None for journey in journeys) and company.round < stop:
@@ -121,7 +121,7 @@ def _each(journeys: list[RunInFolder], do: Callable[[RunInFolder], None]) -> Non
             journey.diverged(error)
 
 
-class _Company:
+class Company:
     """Trainers at the same round, whose rounds are computed together."""
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
@@ -135,6 +135,7 @@ class _Company:
 
     @property
     def round(self) -> int:
+        """Rounds done."""
         return self._together.round
 
     def step(self) -> None:

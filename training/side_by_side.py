@@ -53,7 +53,7 @@ class SideBySide:
         for bridge, rows in zip(bridges, self._rows, strict=True):
             bridge.gradient_memory.lie_in(rows)
         self._views = split_parameters(self._rows, first.carried.shapes)
-        self._decoded = split_parameters(torch.empty_like(self._rows[:, 0]), first.carried.shapes)
+        self._decoded = split_parameters(_aligned_rows(len(bridges), self._rows[0, 0]), first.carried.shapes)
         self.tensors = stack_models([bridge.model for bridge in bridges])
         names = set(first.carried.names)
         self._wanted = {name: self.tensors[name] for name in first.carried.names}
@@ -181,6 +181,11 @@ def _exchanged(runs: _Runs, compressor: Compressor, round: int, out: list[Tensor
         reception.estimate, runs.state, round=round, noise_variance=reception.noise_variance, out=out
     )
     return reception, decoded, state
+
+
+def _aligned_rows(count: int, row: Tensor) -> Tensor:
+    """Memory for rows like this one, [count, d], each as if it were allocated alone: some kernels round by alignment."""
+    return row.new_empty(count, -(-len(row) // 16) * 16)[:, : len(row)]
 
 
 def _are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

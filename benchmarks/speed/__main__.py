@@ -3,6 +3,7 @@
 python -m laser_wireless.benchmarks.speed
 python -m laser_wireless.benchmarks.speed --cases mlp resnet18 --threads 2 --output speed.md
 python -m laser_wireless.benchmarks.speed channels     # channels alone, against Sionna and pykaira
+python -m laser_wireless.benchmarks.speed runs         # trainings of a sweep, alone and side by side
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from laser_wireless.benchmarks.records import environment
-from laser_wireless.benchmarks.speed import channels
+from laser_wireless.benchmarks.speed import channels, runs
+from laser_wireless.benchmarks.speed.facts import facts
 from laser_wireless.benchmarks.speed.measure import measure
 from laser_wireless.benchmarks.speed.shapes import CASES, QUICK
 from laser_wireless.benchmarks.speed.table import to_csv, to_markdown
@@ -38,7 +38,7 @@ straightforward loop over devices and layers, for LowRank and Uncompressed. Medi
 disturbed by other work on the machine. Each case runs in a process of its own, whose peak memory above its start is
 compared with (K + 6) d numbers of four bytes.
 
-`channels` as the first word times the channels alone, against Sionna and pykaira; see channels --help.
+`channels` as the first word times the channels alone, against Sionna and pykaira; `runs` times trainings side by side.
 """
 
 
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] == "channels":
         channels.main(arguments[1:])
+        return
+    if arguments and arguments[0] == "runs":
+        runs.main(arguments[1:])
         return
     options = _options(arguments)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
@@ -58,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = 0.0 if options.quick else options.seconds
         work = partial(measure, cases[name], device=device, threads=options.threads, seconds=seconds)
         measurements[name] = channels.in_own_process(work)
-    facts = _facts(device, options.threads) | {"load average (1 min) before and after": f"{load} and {_load()}"}
-    print(to_markdown(facts, measurements))
+    known = facts(device, options.threads) | {"load average (1 min) before and after": f"{load} and {_load()}"}
+    print(to_markdown(known, measurements))
     if options.output:
         write = to_csv if options.output.suffix == ".csv" else to_markdown
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(write(facts, measurements))
+        options.output.write_text(write(known, measurements))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -88,18 +91,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.output and options.output.suffix not in (".md", ".csv"):
         parser.error(f"--output must end in .md or .csv, got {options.output}")
     return options
-
-
-def _facts(device: str, threads: int) -> dict[str, str]:
-    """What a reader must know to repeat the run."""
-    found = environment()
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"{found['cpu']}, {os.cpu_count()} cores",
-        "threads": str(threads),
-        "torch": str(found["torch"]),
-        "commit": str(found["commit"]),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
 
 
 def _load() -> str:

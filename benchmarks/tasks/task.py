@@ -21,8 +21,10 @@ Split = Literal["validation", "test"]
 class Task(Protocol):
     """A learning problem for K devices."""
 
-    averaging: float
-    """Decay of the weight average that is evaluated, per round; 0 evaluates the weights themselves."""
+    @property
+    def averaging(self) -> float:
+        """Decay of the weight average that is evaluated, per round; 0 evaluates the weights themselves."""
+        ...
 
     def model(self, seed: int) -> nn.Module:
         """Return a fresh model on the CPU; torch's global generator is left as it was."""

@@ -1,0 +1,175 @@
+"""How many trainings per second, one by one and side by side, and how far is that from the arithmetic alone?
+
+python -m laser_wireless.benchmarks.speed runs
+python -m laser_wireless.benchmarks.speed runs --together 1 8 27 --threads 1 --output speed-runs.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from laser_wireless.benchmarks.side_by_side import Company
+from laser_wireless.benchmarks.speed.channels import in_own_process
+from laser_wireless.benchmarks.speed.facts import facts
+from laser_wireless.benchmarks.speed.measure import Clock
+from laser_wireless.benchmarks.tasks.digits import Digits
+from laser_wireless.benchmarks.training_run import Trainer, TrainingRun
+from laser_wireless.channels import AnalogUplink
+from laser_wireless.channels.uplinks.stacked import NotStackable
+from laser_wireless.compression import Compressor, LowRank, Uncompressed
+
+_DESCRIPTION = """\
+Times a round of a training of the digits task (MLP of {d:,} parameters, K = 16 devices, 16 images each, AWGN): gradients of
+every device, encode, channel, error memory, decode, optimiser, weight average. Contenders take turns in one process, ten
+rounds each, so that a disturbance meets them alike: R runs computed together, one run by itself, and "plain", forward and backward pass of one
+model over the images of all devices at once, which is the same arithmetic without devices, channel or scheme.
+
+How to read the result: "ms" is the median for one round of one run, "gain" the time alone over it, "plain" it over the plain
+pass. "equal" says whether the runs are those alone, bit for bit, after all timed rounds. "MB" is what a run's gradients and
+messages hold, counted, not measured: 4 K (d + S) bytes.
+"""
+_SCHEMES: dict[str, Compressor] = {"LowRank(rank=4)": LowRank(rank=4), "Uncompressed()": Uncompressed()}
+_K = 16
+_IN_A_TURN = 10  # rounds
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a round of one run: alone, for each R together, of the plain pass; and whether those are the runs alone."""
+
+    alone: float
+    together: dict[int, float]
+    plain: float
+    equal: dict[int, bool]
+    megabytes: float
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Time what is asked for, print the table, and write it where asked."""
+    options = _options(arguments)
+    rows = ["| scheme | threads | runs together | ms | gain | plain | equal | MB |", "|---|---|---|---|---|---|---|---|"]
+    for threads in options.threads:
+        for scheme in _SCHEMES:
+            work = partial(measure_runs, scheme, options.together, options.device, threads=threads, rounds=options.rounds)
+            timing = in_own_process(work)
+            rows.append(_row(scheme, threads, "alone", timing.alone, timing, ""))
+            for count in options.together:
+                if count in timing.together:
+                    equal = "yes" if timing.equal[count] else "NO"
+                    rows.append(_row(scheme, threads, str(count), timing.together[count], timing, equal))
+                else:
+                    rows.append(f"| {scheme} | {threads} | {count} | one by one: sums are rounded otherwise | | | | |")
+    known = facts(options.device, max(options.threads)) | {"threads": ", ".join(map(str, options.threads))}
+    text = "\n".join([*(f"- {name}: {value}" for name, value in known.items()), "", *rows, ""])
+    print(text)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(text)
+
+
+def _row(scheme: str, threads: int, together: str, seconds: float, timing: Timing, equal: str) -> str:
+    cells = [scheme, str(threads), together, f"{seconds * 1e3:.2f}", f"{timing.alone / seconds:.2f}"]
+    return f"| {' | '.join([*cells, f'{seconds / timing.plain:.2f}', equal, f'{timing.megabytes:.1f}'])} |"
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m laser_wireless.benchmarks.speed runs",
+        description=_DESCRIPTION.format(d=sum(p.numel() for p in Digits(width=128).model(0).parameters())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--together", type=int, nargs="+", default=[1, 8, 16, 27, 64], metavar="R", help="runs at a time")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the CPU (default: 1 2)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--rounds", type=int, default=60, help="that are timed, of each contender (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="also write the table here, as Markdown")
+    options = parser.parse_args(arguments)
+    for name in ("together", "threads"):
+        if min(getattr(options, name)) < 1:
+            parser.error(f"--{name} must be >= 1, got {min(getattr(options, name))}")
+    if options.rounds < 1:
+        parser.error(f"--rounds must be >= 1, got {options.rounds}")
+    return options
+
+
+def measure_runs(scheme: str, together: Sequence[int], device: str, *, threads: int, rounds: int) -> Timing:
+    """Let the contenders take turns; see `_DESCRIPTION`."""
+    torch.set_num_threads(threads)
+    place, clock = torch.device(device), Clock(torch.device(device))
+    alone = _trainers(scheme, max(together), place)
+    beside = {count: _trainers(scheme, count, place) for count in together}
+    contenders: dict[str | int, Callable[[], object]] = {"alone": alone[0].step, "plain": _PlainPass(place)}
+    for count, trainers in beside.items():
+        if step := _together(trainers):
+            contenders[count] = step
+    times: dict[str | int, list[float]] = {name: [] for name in contenders}
+    for _ in range(-(-rounds // _IN_A_TURN)):
+        for name, step in contenders.items():
+            step()  # brings its memory back into the cache
+            times[name] += [clock.time(step) for _ in range(_IN_A_TURN)]
+    found = {name: median(values) for name, values in times.items()}
+    together = [count for count in together if count in found]
+    done = max(trainer.round for trainers in beside.values() for trainer in trainers)
+    for trainer in alone:
+        while trainer.round < done:
+            trainer.step()
+    message = alone[0].run.compressor.encode(alone[0].bridge.memory, alone[0].bridge.scheme_state, round=0)
+    return Timing(
+        alone=found["alone"],
+        together={count: found[count] / count for count in together},
+        plain=found["plain"],
+        equal={count: all(map(_are_equal, beside[count], alone)) for count in together},
+        megabytes=4e-6 * (alone[0].bridge.memory.numel() + message.symbols.numel()),
+    )
+
+
+def _together(trainers: list[Trainer]) -> Callable[[], None] | None:
+    """A step of all, after two steps in which they were seen to be the runs alone; None if they are not on this machine."""
+    company = Company(trainers)
+    try:
+        company.step()
+        company.step()
+    except NotStackable:
+        return None
+    return company.step
+
+
+def _trainers(scheme: str, count: int, place: torch.device) -> list[Trainer]:
+    """Runs of three seeds, of budgets and learning rates that differ."""
+    return [
+        Trainer(
+            TrainingRun(
+                task=Digits(width=128),
+                compressor=_SCHEMES[scheme],
+                uplink=AnalogUplink(energy_budget=4.0 * 2 ** (i % 7)),
+                num_devices=_K,
+                learning_rate=0.01 * (1 + i % 5),
+                seed=i % 3,
+            ),
+            place,
+        )
+        for i in range(count)
+    ]
+
+
+def _are_equal(one: Trainer, other: Trainer) -> bool:
+    return all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
+
+
+class _PlainPass:
+    """Forward and backward pass of one model over the batches of all devices."""
+
+    def __init__(self, place: torch.device) -> None:
+        [self._trainer] = _trainers("Uncompressed()", 1, place)
+
+    def __call__(self) -> None:
+        batches = [batch.flatten(0, 1) for batch in self._trainer.batches()]
+        self._trainer.model.zero_grad()
+        self._trainer.task.loss(self._trainer.model, *batches).backward()

@@ -28,8 +28,8 @@ from laser_wireless.compression import Compressor, LowRank, Uncompressed
 _DESCRIPTION = """\
 Times a round of a training of the digits task (MLP of {d:,} parameters, K = 16 devices, 16 images each, AWGN): gradients of
 every device, encode, channel, error memory, decode, optimiser, weight average. Contenders take turns in one process, ten
-rounds each, so that a disturbance meets them alike: R runs computed together, one run by itself, and "plain", forward and backward pass of one
-model over the images of all devices at once, which is the same arithmetic without devices, channel or scheme.
+rounds each, so that a disturbance meets them alike: R runs computed together, one run by itself, and "plain", forward and
+backward pass of one model over the images of all devices at once, the same arithmetic without devices, channel or scheme.
 
 How to read the result: "ms" is the median for one round of one run, "gain" the time alone over it, "plain" it over the plain
 pass. "equal" says whether the runs are those alone, bit for bit, after all timed rounds. "MB" is what a run's gradients and
@@ -107,8 +107,8 @@ def measure_runs(scheme: str, together: Sequence[int], device: str, *, threads: 
     beside = {count: _trainers(scheme, count, place) for count in together}
     contenders: dict[str | int, Callable[[], object]] = {"alone": alone[0].step, "plain": _PlainPass(place)}
     for count, trainers in beside.items():
-        if step := _together(trainers):
-            contenders[count] = step
+        if (company := _together(trainers)) is not None:
+            contenders[count] = company.step
     times: dict[str | int, list[float]] = {name: [] for name in contenders}
     for _ in range(-(-rounds // _IN_A_TURN)):
         for name, step in contenders.items():
@@ -130,15 +130,15 @@ def measure_runs(scheme: str, together: Sequence[int], device: str, *, threads: 
     )
 
 
-def _together(trainers: list[Trainer]) -> Callable[[], None] | None:
-    """A step of all, after two steps in which they were seen to be the runs alone; None if they are not on this machine."""
+def _together(trainers: list[Trainer]) -> Company | None:
+    """All together, after two steps in which they were seen to be the runs alone; None if they are not on this machine."""
     company = Company(trainers)
     try:
         company.step()
         company.step()
     except NotStackable:
         return None
-    return company.step
+    return company
 
 
 def _trainers(scheme: str, count: int, place: torch.device) -> list[Trainer]:

@@ -54,7 +54,7 @@ class Shards:
         return self.samples.gather(1, _order(self, epoch, streams).gather(1, position))
 
 
-@lru_cache(maxsize=2)  # Streams compare by their seed, shards by identity
+@lru_cache(maxsize=64)  # runs of several seeds take turns; Streams compare by their seed, shards by identity
 def _order(shards: Shards, epoch: int, streams: Streams) -> Tensor:
     """Random order of each row int64 [K, longest], the filling last."""
     keys = torch.rand(shards.samples.shape, generator=streams.generator("data", epoch))

@@ -59,6 +59,15 @@ def image_parts(source: Source, form: Form, validation_size: int) -> dict[str, I
         ValueError: it is damaged, of another form, or no larger than the validation part.
     """
     known, test = (_read(source, form, split) for split in ("train", "test"))
+    return in_parts(known, test, validation_size)
+
+
+def in_parts(known: Images, test: Images, validation_size: int) -> dict[str, Images]:
+    """Hold some of the training images out; see `image_parts`.
+
+    Raises:
+        ValueError: there are no more images than are to be held out.
+    """
     if not 0 < validation_size < len(known.labels):
         raise ValueError(f"validation_size must be above 0 and below the {len(known.labels)} images, got {validation_size}")
     order = torch.randperm(len(known.labels), generator=torch.Generator().manual_seed(0))

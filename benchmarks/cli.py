@@ -140,6 +140,8 @@ def _sweep(words: list[str]) -> int:
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
+    only_expect = _DRY_RUN in words
+    words = [word for word in words if word != _DRY_RUN]
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
     given, wants_help = split_options(words)
@@ -158,6 +160,10 @@ def _sweep(words: list[str]) -> int:
         return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
+    if only_expect:
+        if study.expect is None:
+            raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
+        return study.expect(spec, folder, own["device"], own["jobs"])
     with traceback_in(folder):
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
@@ -225,15 +231,18 @@ Name a component before --help to see its arguments:
   --uplink.fading Rician --uplink.fading.k_factor 10
   --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
   --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
+_DRY_RUN = "--dry-run"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
-  --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]"""
+  --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]
+  --dry-run          say how many runs there are and how long they would take; nothing is written"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\
             --uplink.power_control TruncatedInversion --uplink.power_control.threshold 0.2
   laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
+  laser sweep digits --dry-run
   laser sweep cifar10-power --scale small
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion

@@ -33,6 +33,7 @@ class Study(NamedTuple):
     settings: the class whose arguments its YAML gives.
     others: what its YAML may hold beside them.
     prepare: checks the plain content and returns what is left to do, which returns the exit status.
+    expect: says what that would take, given content, folder, device and jobs; None where it is not known.
     """
 
     entry: Spec
@@ -40,6 +41,7 @@ class Study(NamedTuple):
     settings: Callable[..., Any]
     others: tuple[str, ...]
     prepare: Callable[[Spec], Callable[[Place], int]]
+    expect: Callable[[Spec, Path, Device, int], int] | None = None
 
 
 def study_of(spec: Spec) -> Study:
@@ -73,7 +75,13 @@ def _power() -> Study:
 
         return run
 
-    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, ("published", "figure"), prepare)
+    def expect(spec: Spec, folder: Path, device: Device, jobs: int) -> int:
+        from laser_wireless.benchmarks.sweeps import expected
+
+        content = {name: entry for name, entry in spec.items() if name not in ("published", "figure")}
+        return expected.expect(sweeps.sweep_from(content), folder, device=device, jobs=jobs)
+
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, ("published", "figure"), prepare, expect)
 
 
 def _spectrum() -> Study:

@@ -267,11 +267,9 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
         rows with scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were tuned), seed and the run's
         result; status "failed" with a reason where a run raised an error (the others go on).
     """
-    if jobs < 0:
-        raise ValueError(f"jobs must be >= 0 (0: one per core), got {jobs}")
-    todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     place = torch_device(device)
-    jobs = jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
+    jobs = processes_of(place, jobs)
+    todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
     was_done = [(cell.folder(root) / "result.json").exists() for cell in todo]
@@ -295,6 +293,17 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
     ]
 
 
+def processes_of(place: torch.device, jobs: int) -> int:
+    """Processes at a time, 0 being one for each core (one in all on a GPU).
+
+    Raises:
+        ValueError: a negative number.
+    """
+    if jobs < 0:
+        raise ValueError(f"jobs must be >= 0 (0: one per core), got {jobs}")
+    return jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
+
+
 def _outcomes(
     todo: list[Cell], root: Path, device: Device, jobs: int, tick: Callable[[], None]
 ) -> Iterator[tuple[int, Row]]:
@@ -303,13 +312,13 @@ def _outcomes(
     Runs are computed side by side; where a process ended amid several of them, each gets one of its own, so that it is
     known which of them ended it.
     """
-    companies = _companies(todo, torch_device(device), jobs)
+    together = companies(todo, torch_device(device), jobs)
     if jobs == 1:
-        for numbers in companies:
+        for numbers in together:
             yield from zip(numbers, _execute([todo[n] for n in numbers], root, device, tick), strict=True)
         return
     alone: list[list[int]] = []
-    for some in (companies, alone):
+    for some in (together, alone):
         works = [partial(_execute_in_a_process, [todo[n] for n in numbers], root, device) for numbers in some]
         for place, outcome in in_processes(works, jobs, tick):
             numbers = some[place]
@@ -322,7 +331,7 @@ def _outcomes(
                 yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {cell.folder(root)}"}
 
 
-def _companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int]]:
+def companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int]]:
     """Numbers of the runs that are given to a process together: those that differ in seed, budget and rate alone."""
     alike: dict[str, list[int]] = {}
     for number, cell in enumerate(todo):

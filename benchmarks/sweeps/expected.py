@@ -1,0 +1,110 @@
+"""What a sweep would take: how many runs, and how long they would be, before any of them starts.
+
+A few rounds of each scheme are timed as the sweep would compute them; nothing is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from laser_wireless.benchmarks.records import Row, aligned
+from laser_wireless.benchmarks.side_by_side import Company
+from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
+from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, companies, processes_of, run_from
+from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
+from laser_wireless.channels.uplinks.stacked import NotStackable
+
+_TIMED = 5  # rounds
+
+
+def expect(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> int:
+    """Print what `run_sweep` would do.
+
+    Args:
+        sweep: what is to be compared.
+        root: folder of the sweep, where some runs may be done already.
+        device: where to compute.
+        jobs: processes at a time, as for `run_sweep`.
+
+    Returns:
+        0, the exit status.
+    """
+    place = torch_device(device)
+    count = processes_of(place, jobs)
+    rows = [row for scheme in (*sweep.schemes, NOISELESS) for row in _of_scheme(sweep, scheme, root, place, count)]
+    print(aligned(rows))
+    left, hours = (sum(row[name] for row in rows) for name in ("left", "hours"))
+    longest = max((row["hours"] * 3600 / max(1, row["left"]) * row["together"] for row in rows if row["left"]), default=0.0)
+    passed = tqdm.format_interval(max(hours * 3600 / count, longest))
+    print(
+        f"\n{sum(row['runs'] for row in rows)} runs, {left} left to do: about {passed} on {count} "
+        f"process{'' if count == 1 else 'es'} of this machine\n"
+        "together: runs that a process computes side by side, 1 where that cannot be; ms: for a round of one run, median of "
+        f"{_TIMED},\nmeasured now; hours: of one process, evaluations included. Not counted: start of processes and pictures"
+    )
+    return 0
+
+
+def _of_scheme(sweep: Sweep, scheme: str, root: Path, place: torch.device, count: int) -> Iterator[Row]:
+    todo = list(cells(sweep, scheme))
+    left = [cell for cell in todo if not (cell.folder(root) / "result.json").exists()]
+    row: Row = {"scheme": scheme, "runs": len(todo), "left": len(left), "rounds": sweep.num_rounds, "together": 0}
+    if not left:
+        yield {**row, "ms": 0.0, "hours": 0.0}
+        return
+    company = max(companies(left, place, count), key=len)
+    with _threads_of_a_process(place, count):
+        together, round_s, evaluation_s = _timed([left[number] for number in company], place)
+    looks = -(-sweep.num_rounds // sweep.evaluate_every)
+    seconds = len(left) * (sweep.num_rounds * round_s + looks * evaluation_s)
+    yield {**row, "together": together, "ms": round_s * 1e3, "hours": seconds / 3600}
+
+
+@contextmanager
+def _threads_of_a_process(place: torch.device, count: int) -> Iterator[None]:
+    """As many threads as a process of the sweep has: one where there are several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if count > 1 and place.type == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(company: list[Cell], place: torch.device) -> tuple[int, float, float]:
+    """How many runs are computed together, seconds of a round of one run, and of one look at both parts of the data."""
+    trainers = [Trainer(run_from(cell.spec), place) for cell in company]
+    steps: list[Any] = [trainer.step for trainer in trainers[:1]]
+    together = 1
+    try:
+        beside = Company(trainers)
+        beside.step()
+        beside.step()  # two, in which it is seen whether these are the runs alone
+        steps, together = [beside.step], len(trainers)
+    except NotStackable:
+        steps[0]()
+    round_s = median(_seconds(steps[0], place) for _ in range(_TIMED)) / together
+    trainer = trainers[0]
+    return (
+        together,
+        round_s,
+        sum(_seconds(lambda part=part: trainer.metrics(part), place) for part in ("validation", "test")),
+    )
+
+
+def _seconds(work: Any, place: torch.device) -> float:
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+    start = time.perf_counter()
+    work()
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+    return time.perf_counter() - start

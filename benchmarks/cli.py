@@ -3,6 +3,7 @@
     laser run      train once over an uplink
     laser sweep    compare schemes over energy budgets, and say how much power each needs
     laser channel  study a channel without a model, beside its closed forms
+    laser ls       runs and sweeps on disk; laser show FOLDER: one in full; laser compare A B: in what two differ
     laser redraw   draw the pictures of finished folders again from their CSV files, without computing
     laser check    measure the properties that every part must have, on a part of yours
     laser theory   symbols and megabytes, influence factors, rates and noise, without running anything
@@ -52,6 +53,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         "channel": _channel,
         "theory": _theory,
         "redraw": _redraw,
+        "ls": partial(_look_back, "ls"),
+        "show": partial(_look_back, "show"),
+        "compare": partial(_look_back, "compare"),
         "check": _check,
     }
     if not words or words[0] in ("-h", "--help"):
@@ -205,6 +209,13 @@ def _redraw(words: list[str]) -> int:
     from laser_wireless.benchmarks.redraw import redraw
 
     return redraw(words)
+
+
+def _look_back(command: str, words: list[str]) -> int:
+    """Show what is on disk."""
+    from laser_wireless.benchmarks.look_back import look_back
+
+    return look_back(command, words)
 
 
 def _check(words: list[str]) -> int:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import torch
 
 from laser_wireless.benchmarks.assembly import build
 from laser_wireless.benchmarks.calculations.communication import count
@@ -177,8 +176,7 @@ def _scales(sweep: Sweep) -> Callable[[str, str], float]:
 
     NaN for a scheme that cannot be counted without values.
     """
-    with torch.device("meta"):
-        shapes = shapes_of(build(sweep.task, "task").model(0))
+    shapes = shapes_of(build(sweep.task, "task").model(0))  # not on the meta device: a model's form may follow from its data
 
     @cache
     def weigh(scheme: str, arguments: str) -> float:

@@ -82,8 +82,7 @@ class Spectrum:
         Raises:
             BadConfiguration: the model has no such matrix.
         """
-        with torch.device("meta"):
-            model = self.task.model(0)
+        model = self.task.model(0)
         matrices = [name for name, p in model.named_parameters() if p.ndim >= 2]
         for name in self.layers:
             if name not in matrices:

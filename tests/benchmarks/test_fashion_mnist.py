@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from laser_wireless.benchmarks import cli
-from laser_wireless.benchmarks.records import read_json
+from laser_wireless.benchmarks.records import read_csv, read_json
 from laser_wireless.benchmarks.tasks import FashionMnist, fashion_mnist
 from laser_wireless.benchmarks.tasks.hub import DataUnavailable
 from laser_wireless.benchmarks.tasks.idx import read_idx_folder
@@ -176,3 +176,13 @@ def test_the_real_files():
     assert (found.train.pixels.shape, found.test.pixels.shape) == ((60000, 1, 28, 28), (10000, 1, 28, 28))
     assert found.train.labels.bincount().tolist() == [6000] * 10
     assert (round(found.form.mean[0], 4), round(found.form.deviation[0], 4)) == (0.2860, 0.3530)  # as usually given
+
+
+def test_a_sweep_whose_model_follows_from_the_data(folder, tmp_path):
+    """The table counts the messages of a model that no process of the command has built before."""
+    read_idx_folder.cache_clear()
+    words = f"sweep --task fashion-mnist-linear --task.path {folder} --task.validation_size 30 --task.batch_size 5"
+    more = "--schemes [z-sgd] --energy_budgets [10,100] --learning_rates [0.1] --seeds [0] --num_devices 2 --num_rounds 2"
+    place = f"--jobs 2 --device cpu --output {tmp_path / 'out'}"
+    assert cli.main([*words.split(), *more.split(), *place.split()]) == 0
+    assert read_csv(tmp_path / "out" / "table.csv")[0]["num_bytes_per_round"] == 4 * 580

@@ -51,7 +51,7 @@ def train_together(
     journeys = [RunInFolder(m.run, m.folder, device=device, spec=m.spec, tell=tell) for m in members]
     ahead = [journey for journey in journeys if journey.result is None]
     while ahead:
-        count = _at_once(ahead[0].take_up(), len(ahead), device)
+        count = at_once(ahead[0].take_up(), len(ahead), device)
         company, ahead = ahead[:count], ahead[count:]
         for journey in company[1:]:
             journey.take_up()
@@ -59,7 +59,7 @@ def train_together(
     return [journey.result for journey in journeys if journey.result is not None]
 
 
-def _at_once(first: Trainer, count: int, device: torch.device) -> int:
+def at_once(first: Trainer, count: int, device: torch.device) -> int:
     """How many of so many runs are computed at once, in equal parts: as the gradients of all their devices leave room."""
     most = max(1, _NUMBERS[device.type] // first.bridge.memory.numel())
     return -(-count // -(-count // most))
@@ -67,6 +67,9 @@ def _at_once(first: Trainer, count: int, device: torch.device) -> int:
 
 def _to_the_end(company: list[RunInFolder], tick: Callable[[], None], tell: Callable[[str], None]) -> None:
     """Train to the end, together from the round on at which each is."""
+    if len(company) == 1:
+        company[0].to_the_end(lambda round, row: tick())
+        return
     reason, ahead = "", company
     try:
         while not reason and (ahead := [journey for journey in ahead if journey.result is None]):

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from laser_wireless.benchmarks.records import Row, aligned
-from laser_wireless.benchmarks.side_by_side import Company
+from laser_wireless.benchmarks.side_by_side import Company, at_once
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, companies, processes_of, run_from
 from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
@@ -81,7 +81,8 @@ def _threads_of_a_process(place: torch.device, count: int) -> Iterator[None]:
 
 def _timed(company: list[Cell], place: torch.device) -> tuple[int, float, float]:
     """How many runs are computed together, seconds of a round of one run, and of one look at both parts of the data."""
-    trainers = [Trainer(run_from(cell.spec), place) for cell in company]
+    trainers = [Trainer(run_from(company[0].spec), place)]
+    trainers += [Trainer(run_from(cell.spec), place) for cell in company[1 : at_once(trainers[0], len(company), place)]]
     steps: list[Any] = [trainer.step for trainer in trainers[:1]]
     together = 1
     try:

@@ -49,7 +49,11 @@ def report(
     write_csv(folder / "savings.csv", saved)
     if second is not None:
         write_csv(folder / "figure.csv", second.rows_of(curves, table))
-    write_json(folder / "environment.json", {"study": name, **environment()})
+    commits = sorted(
+        {row["environment"]["commit"] for row in rows if "environment" in row}
+    )  # of the runs, which took longer
+    made_by = {"commit": ", ".join(commits)} if commits else {}
+    write_json(folder / "environment.json", {"study": name, **environment(), **made_by})
     draw(sweep, folder, name, published, apart, second)
     print(aligned(table))
     print(f"\n{_protocol(sweep)}")

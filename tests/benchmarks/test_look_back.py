@@ -154,3 +154,18 @@ def test_compare_tells_settings_and_results_apart(folder, capsys):
 def test_bad_words_are_named(words, message, folder, capsys):
     assert main([word.replace("FOLDER", str(folder)) for word in words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_sweep_is_of_the_commits_of_its_runs(folder, tmp_path, monkeypatch):
+    """The tree may have moved on while it ran: what counts is what computed the numbers."""
+    import shutil
+
+    from laser_wireless.benchmarks.sweeps import report
+
+    copy = tmp_path / "sweep"
+    shutil.copytree(folder / "sweep", copy)
+    monkeypatch.setattr(report, "environment", lambda: {"commit": "later", "python": "3"})
+    assert main(["sweep", str(folder.parent / "mine.yaml"), "--device", "cpu", "--jobs", "1", "--output", str(copy)]) == 0
+    [commit] = set(benchmarks.load(copy).runs.commit)
+    found = read_json(copy / "environment.json")
+    assert (found["commit"], found["python"]) == (commit, "3")

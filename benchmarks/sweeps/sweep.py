@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
 _TOGETHER = {"cpu": 20, "cuda": 256}  # runs that a process is given at a time; it may compute fewer of them at once
+_LOOK_S = 1.0  # between looks at the files of runs that are on their way
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
 Z_SGD = "z-sgd"
@@ -272,14 +274,15 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
-    was_done = [(cell.folder(root) / "result.json").exists() for cell in todo]
+    files = [cell.folder(root) / "result.json" for cell in todo]
+    was_done = [file.exists() for file in files]
     order = sorted(range(len(todo)), key=lambda number: not was_done[number])
     results: dict[int, Row] = {}
     with Progress(len(todo), "run", done=sum(was_done)) as progress:
-        for number, row in _outcomes([todo[number] for number in order], root, device, jobs, progress.tick):
+        look = _Looks(progress, files, results)
+        for number, row in _outcomes([todo[number] for number in order], root, device, jobs, look.now_and_then):
             results[order[number]] = row
-            failed = sum(row["status"] == "failed" for row in results.values())
-            progress.to(max(len(results), sum(was_done)), f"{failed} failed" if failed else "")
+            look.now()
     return [
         {
             "scheme": cell.scheme,
@@ -291,6 +294,29 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
         }
         for number, cell in enumerate(todo)
     ]
+
+
+class _Looks:
+    """Shows how many runs are done: those reported, and those of companies still on their way, by their files.
+
+    A result of changed code stays until the new one is whole, and counts as done meanwhile.
+    """
+
+    def __init__(self, progress: Progress, files: list[Path], results: Mapping[int, Row]) -> None:
+        self._progress, self._files, self._results = progress, files, results
+        self._due = time.monotonic()
+
+    def now(self) -> None:
+        """Count and show."""
+        on_disk = sum(number not in self._results and file.exists() for number, file in enumerate(self._files))
+        failed = sum(row["status"] == "failed" for row in self._results.values())
+        self._progress.to(len(self._results) + on_disk, f"{failed} failed" if failed else "")
+        self._due = time.monotonic() + _LOOK_S
+
+    def now_and_then(self) -> None:
+        """Count and show, if it was long ago."""
+        if time.monotonic() >= self._due:
+            self.now()
 
 
 def processes_of(place: torch.device, jobs: int) -> int:

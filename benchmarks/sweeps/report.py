@@ -49,11 +49,7 @@ def report(
     write_csv(folder / "savings.csv", saved)
     if second is not None:
         write_csv(folder / "figure.csv", second.rows_of(curves, table))
-    commits = sorted(
-        {row["environment"]["commit"] for row in rows if "environment" in row}
-    )  # of the runs, which took longer
-    made_by = {"commit": ", ".join(commits)} if commits else {}
-    write_json(folder / "environment.json", {"study": name, **environment(), **made_by})
+    write_json(folder / "environment.json", {"study": name, **_made_in(rows)})
     draw(sweep, folder, name, published, apart, second)
     print(aligned(table))
     print(f"\n{_protocol(sweep)}")
@@ -74,6 +70,12 @@ def report(
     written = ["table.csv", "savings.csv", *(["figure.csv"] if second else []), "sweep.png, sweep.pdf"]
     print(f"\nwritten to {folder}: {', '.join(written)}, {'figure.png, figure.pdf, ' if second else ''}runs/")
     return 1 if failed else 0
+
+
+def _made_in(rows: Sequence[Row]) -> Row:
+    """The environment, with the commits that computed the runs: the tree may have moved on meanwhile."""
+    commits = sorted({row["environment"]["commit"] for row in rows if "environment" in row})
+    return {**environment(), **({"commit": ", ".join(commits)} if commits else {})}
 
 
 def draw(

@@ -19,6 +19,8 @@ from laser_wireless.benchmarks.records import Row, read_csv, read_sealed_json
 if TYPE_CHECKING:
     import pandas
 
+    from laser_wireless.benchmarks.sweeps.sweep import Cell
+
 
 class Records(NamedTuple):
     """What a folder of `laser run` or `laser sweep` holds, one table each; a table without rows where there is nothing.
@@ -89,24 +91,23 @@ def run_entries(folder: Path) -> list[RunEntry]:
             raise ValueError(f"{folder} is of a study without runs; read its CSV files")
         content = {name: entry for name, entry in content.items() if name not in ("published", "figure")}
         sweep = read_sweep(content)
-        return [
-            RunEntry(
-                cell.folder(folder),
-                {
-                    "run": cell.folder(folder).name,
-                    "scheme": cell.scheme,
-                    "energy_budget": cell.energy_budget,
-                    "learning_rate": cell.candidate.learning_rate,
-                    "arguments": cell.candidate.label,
-                    "seed": cell.seed,
-                },
-            )
-            for scheme in (*sweep.schemes, NOISELESS)
-            for cell in cells(sweep, scheme)
-        ]
+        return [_entry(cell, folder) for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     if (folder / "rounds.csv").exists() or (folder / "result.json").exists():
         return [RunEntry(folder, _known_from(folder))]
     raise ValueError(f"{folder} holds neither a run (result.json) nor a sweep (sweep.yaml); name what --output named")
+
+
+def _entry(cell: Cell, root: Path) -> RunEntry:
+    folder, candidate = cell.folder(root), cell.candidate
+    known = {
+        "run": folder.name,
+        "scheme": cell.scheme,
+        "energy_budget": cell.energy_budget,
+        "learning_rate": candidate.learning_rate,
+        "arguments": candidate.label,
+        "seed": cell.seed,
+    }
+    return RunEntry(folder, known)
 
 
 def _known_from(folder: Path) -> Row:

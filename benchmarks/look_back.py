@@ -49,7 +49,7 @@ def look_back(command: str, words: list[str]) -> int:
 
 
 def _list(folder: Path) -> None:
-    rows = sorted((_summary(found, folder) for found in _found(folder)), key=lambda row: str(row["folder"]))
+    rows = sorted((_summary(found) for found in _found(folder)), key=lambda row: str(row["folder"]))
     print(aligned(rows) if rows else f"{folder} holds no run, sweep or channel study")
 
 
@@ -62,7 +62,7 @@ def _found(folder: Path) -> Iterator[Path]:
         yield from _found(inner)
 
 
-def _summary(folder: Path, root: Path) -> Row:
+def _summary(folder: Path) -> Row:
     path = next(folder / name for name in _FILES if (folder / name).exists())
     row: Row = {"folder": str(folder), "kind": _kind(folder), "done": "", "of": "", "diverged": "", "commit": ""}
     row["changed"] = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
@@ -121,7 +121,7 @@ def _results_of_runs(one: Path, other: Path) -> list[Row]:
 
 
 def _results_of_sweeps(one: Path, other: Path) -> list[Row]:
-    """Test metrics at the budgets that both have, and whether the intervals overlap."""
+    """Test metrics at the budgets that both have."""
     tables = []
     for folder in (one, other):
         if not (folder / "table.csv").exists():

@@ -5,20 +5,21 @@ A few rounds of each scheme are timed as the sweep would compute them; nothing i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from laser_wireless.benchmarks.records import Row, aligned
 from laser_wireless.benchmarks.side_by_side import Company, at_once
+from laser_wireless.benchmarks.speed.measure import Clock
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, companies, processes_of, run_from
+from laser_wireless.benchmarks.tasks import Split
 from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
 from laser_wireless.channels.uplinks.stacked import NotStackable
 
@@ -83,29 +84,14 @@ def _timed(company: list[Cell], place: torch.device) -> tuple[int, float, float]
     """How many runs are computed together, seconds of a round of one run, and of one look at both parts of the data."""
     trainers = [Trainer(run_from(company[0].spec), place)]
     trainers += [Trainer(run_from(cell.spec), place) for cell in company[1 : at_once(trainers[0], len(company), place)]]
-    steps: list[Any] = [trainer.step for trainer in trainers[:1]]
-    together = 1
+    step, together, clock = trainers[0].step, 1, Clock(place)
     try:
         beside = Company(trainers)
         beside.step()
         beside.step()  # two, in which it is seen whether these are the runs alone
-        steps, together = [beside.step], len(trainers)
+        step, together = beside.step, len(trainers)
     except NotStackable:
-        steps[0]()
-    round_s = median(_seconds(steps[0], place) for _ in range(_TIMED)) / together
-    trainer = trainers[0]
-    return (
-        together,
-        round_s,
-        sum(_seconds(lambda part=part: trainer.metrics(part), place) for part in ("validation", "test")),
-    )
-
-
-def _seconds(work: Any, place: torch.device) -> float:
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
-    start = time.perf_counter()
-    work()
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
-    return time.perf_counter() - start
+        step()
+    round_s = median(clock.time(step) for _ in range(_TIMED)) / together
+    parts: tuple[Split, ...] = ("validation", "test")
+    return together, round_s, sum(clock.time(partial(trainers[0].metrics, part)) for part in parts)

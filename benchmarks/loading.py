@@ -84,13 +84,12 @@ def run_entries(folder: Path) -> list[RunEntry]:
     """
     if (folder / "sweep.yaml").exists():
         from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-        from laser_wireless.benchmarks.sweeps.sweep import cells, read_sweep
+        from laser_wireless.benchmarks.sweeps.sweep import cells, read_sweep, without_pictures
 
         content = load_yaml(str(folder / "sweep.yaml"))
         if content.pop("study", "power") != "power":
             raise ValueError(f"{folder} is of a study without runs; read its CSV files")
-        content = {name: entry for name, entry in content.items() if name not in ("published", "figure")}
-        sweep = read_sweep(content)
+        sweep = read_sweep(without_pictures(content))
         return [_entry(cell, folder) for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     if (folder / "rounds.csv").exists() or (folder / "result.json").exists():
         return [RunEntry(folder, _known_from(folder))]

@@ -104,13 +104,12 @@ def _power(content: Spec, folder: Path, name: str) -> list[str]:
     from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import draw
-    from laser_wireless.benchmarks.sweeps.sweep import read_sweep
+    from laser_wireless.benchmarks.sweeps.sweep import read_sweep, without_pictures
 
     _check(folder, "savings.csv")
-    published, figure = content.pop("published", None), content.pop("figure", None)
-    sweep = read_sweep(content)
-    shown, apart = read_published(published, {*sweep.schemes, NOISELESS})
-    return draw(sweep, folder, name, shown, apart, read_figure(figure, sweep))
+    sweep = read_sweep(without_pictures(content))
+    shown, apart = read_published(content.get("published"), {*sweep.schemes, NOISELESS})
+    return draw(sweep, folder, name, shown, apart, read_figure(content.get("figure"), sweep))
 
 
 def _spectrum(content: Spec, folder: Path, name: str) -> list[str]:

@@ -63,11 +63,9 @@ def _power() -> Study:
     from laser_wireless.benchmarks.sweeps.report import report
 
     def prepare(spec: Spec) -> Callable[[Place], int]:
-        content = dict(spec)
-        published, figure = content.pop("published", None), content.pop("figure", None)
-        sweep = sweeps.sweep_from(content)
-        shown, apart = read_published(published, {*sweep.schemes, NOISELESS})
-        draw = read_figure(figure, sweep)
+        sweep = sweeps.sweep_from(sweeps.without_pictures(spec))
+        shown, apart = read_published(spec.get("published"), {*sweep.schemes, NOISELESS})
+        draw = read_figure(spec.get("figure"), sweep)
 
         def run(place: Place) -> int:
             rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
@@ -78,10 +76,10 @@ def _power() -> Study:
     def expect(spec: Spec, folder: Path, device: Device, jobs: int) -> int:
         from laser_wireless.benchmarks.sweeps import expected
 
-        content = {name: entry for name, entry in spec.items() if name not in ("published", "figure")}
-        return expected.expect(sweeps.sweep_from(content), folder, device=device, jobs=jobs)
+        sweep = sweeps.sweep_from(sweeps.without_pictures(spec))
+        return expected.expect(sweep, folder, device=device, jobs=jobs)
 
-    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, ("published", "figure"), prepare, expect)
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.PICTURES, prepare, expect)
 
 
 def _spectrum() -> Study:

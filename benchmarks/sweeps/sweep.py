@@ -157,6 +157,15 @@ class Cell:
         return root / "runs" / name
 
 
+PICTURES = ("published", "figure")
+"""What the YAML file of a sweep may hold beside the arguments of `Sweep`."""
+
+
+def without_pictures(content: Spec) -> Spec:
+    """What a YAML file says of the sweep itself."""
+    return {name: entry for name, entry in content.items() if name not in PICTURES}
+
+
 def read_sweep(content: Spec) -> Sweep:
     """Bring the components of a YAML file's plain content into their full form; none of them is built.
 

@@ -81,6 +81,7 @@ def draw_series(axes: Axes, series: Sequence[Series], *, logarithmic: bool = Fal
         mean = np.array([value if _fits(value, logarithmic) else math.nan for value in one.mean])
         around = np.stack([mean - np.maximum(one.low, beyond), np.array(one.high, dtype=float) - mean])
         around = np.where(np.isfinite(around), np.maximum(around, 0), math.nan)
+        around[:, np.isfinite(around).any(0)] = np.nan_to_num(around[:, np.isfinite(around).any(0)])  # a bar to one side
         axes.errorbar(one.x, mean, around, **({"capsize": 3, "ms": 5} | one.look))
     for level in levels:
         axes.axhline(level.mean[0], **level.look)

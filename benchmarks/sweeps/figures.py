@@ -34,7 +34,7 @@ from laser_wireless.benchmarks.picture import (
     ticks_at,
 )
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.sweeps.analysis import Point
+from laser_wireless.benchmarks.sweeps.choices import Point
 from laser_wireless.benchmarks.sweeps.plots import BUDGET_SHORT, dots_of
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 

@@ -218,6 +218,8 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     draw_series(axes, [one for one in series if one.x])
     axes.set_xlabel(f"target test {sweep.metric}")
     title, lost = over_seeds(len(sweep.seeds), ", paired"), len(others) - len(shown)
+    if _draw_open_ends(axes, series):
+        title += "\ndotted: open, a power may lie beyond the budgets"
     if lost:
         why = f", {unknown} since runs failed" if unknown else ""
         title += f"\n{lost} of {len(others)} not there{why}"
@@ -232,6 +234,22 @@ def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
         axes.set_xlim(-0.6, len(targets) - 0.4)
     elif sweep.higher_is_better:
         axes.invert_xaxis()  # hard targets at the left, as for losses
+
+
+def _draw_open_ends(axes: Axes, series: Sequence[Series]) -> bool:
+    """Dotted lines to the rim where an interval has no end there; whether there are any."""
+    floor, top = axes.get_ylim()
+    ends = [
+        (x, mean, rim, one.look["color"])
+        for one in series
+        for x, mean, low, high in zip(one.x, one.mean, one.low, one.high, strict=True)
+        for end, rim in ((low, floor), (high, top))
+        if math.isinf(end)
+    ]
+    for x, mean, rim, color in ends:
+        axes.plot([x, x], [mean, rim], ls=":", lw=1.2, color=color)
+    axes.set_ylim(floor, top)
+    return bool(ends)
 
 
 def reference_of(sweep: Sweep, rows: Sequence[Row]) -> str:

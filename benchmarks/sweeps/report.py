@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
-from laser_wireless.benchmarks.sweeps import analysis
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
+from laser_wireless.benchmarks.sweeps.choices import Point, choose, table_of
 from laser_wireless.benchmarks.sweeps.figures import SecondPicture
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep
+from laser_wireless.benchmarks.sweeps.required_power import missing_budgets
+from laser_wireless.benchmarks.sweeps.savings import crossovers_db, savings
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 _NAMES = ("scheme", "reference", "panel", "chosen", "rate_at_edge", "note")  # columns that are text, even if it is "1"
@@ -43,8 +45,8 @@ def report(
     failed = [row["reason"] for row in rows if row["status"] == "failed"]
     for line in _failures(failed):
         print(line, file=sys.stderr)
-    curves = analysis.choose(sweep, rows)
-    table, saved = analysis.table(sweep, curves), analysis.savings(sweep, curves)
+    curves = choose(sweep, rows)
+    table, saved = table_of(sweep, curves), savings(sweep, curves)
     write_csv(folder / "table.csv", table)
     write_csv(folder / "savings.csv", saved)
     if second is not None:
@@ -62,7 +64,7 @@ def report(
     print(aligned(saved) if saved else "no target is passed by all curves, or by the reference's, within these budgets")
     for scheme in sweep.schemes:
         if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
-            found = analysis.crossovers_db(curves[scheme], curves[sweep.baseline])
+            found = crossovers_db(curves[scheme], curves[sweep.baseline])
             where = ", ".join(f"{power:.1f} dB" for power in found) if found else "none within these budgets"
             gaps = any(point.missing for name in (scheme, sweep.baseline) for point in curves[name])
             where = where.replace("none within", "none seen within") + "; not known beside missing ones" if gaps else where
@@ -116,14 +118,14 @@ def read_rows(path: Path) -> list[Row]:
     ]
 
 
-def _missing(curves: dict[str, list[analysis.Point]]) -> str:
+def _missing(curves: dict[str, list[Point]]) -> str:
     """Which budgets are missing because runs failed, and what follows."""
     lines = []
     for scheme, points in curves.items():
         gaps = [point for point in points if point.missing]
         if gaps:
             failed, tried = sum(point.failed for point in gaps), sum(point.num_runs for point in gaps)
-            where = "no line" if scheme == NOISELESS else analysis.missing_budgets(points)
+            where = "no line" if scheme == NOISELESS else missing_budgets(points)
             lines.append(f"  {scheme}: {where} ({failed} of {tried} runs failed)")
     if not lines:
         return ""

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.sweeps.analysis import Point
+from laser_wireless.benchmarks.sweeps.choices import Point
 from laser_wireless.benchmarks.sweeps.figures import plot_communication, plot_spectrum, read_figure
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep, style_of
 from laser_wireless.benchmarks.sweeps.sweep import sweep_from

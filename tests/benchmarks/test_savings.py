@@ -4,18 +4,9 @@ import math
 
 import pytest
 from helpers.sweep_rows import fail, make_sweep, rows_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from laser_wireless.benchmarks.sweeps.analysis import (
-    Point,
-    choose,
-    crossovers_db,
-    needed_power_db,
-    savings,
-    table,
-    targets_of,
-)
+from laser_wireless.benchmarks.sweeps.choices import choose, table_of
+from laser_wireless.benchmarks.sweeps.savings import crossovers_db, pareto_front, savings, targets_of
 
 
 def test_the_rate_is_chosen_on_validation_and_never_on_test():
@@ -35,19 +26,6 @@ def test_a_rate_at_which_one_seed_diverged_is_not_chosen():
         if row["learning_rate"] == 0.2 and row["seed"] == 1:
             row["metrics"]["validation"]["loss"] = math.inf
     assert {point.learning_rate for point in choose(make_sweep(), rows)["laser"]} == {0.1}
-
-
-def test_needed_power_is_linear_in_db_between_budgets():
-    points = choose(make_sweep(), rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [3.0, 2.0, 1.0]}))["laser"]
-    assert needed_power_db(points, 0, 2.5) == pytest.approx(5.0)
-    assert needed_power_db(points, None, 1.25) == pytest.approx(17.5)
-    assert needed_power_db(points, 0, 3.5) == -math.inf
-    assert needed_power_db(points, 0, 0.5) == math.inf
-
-
-def test_a_diverged_start_does_not_pull_the_crossing():
-    points = choose(make_sweep(), rows_of({"laser": [math.inf, 2.0, 1.0], "z-sgd": [3.0, 2.0, 1.0]}))["laser"]
-    assert needed_power_db(points, 0, 2.5) == pytest.approx(10.0)
 
 
 def test_saving_and_interval_by_hand():
@@ -73,12 +51,46 @@ def test_interval_is_students_over_seeds():
     assert (laser["low"], laser["high"]) == pytest.approx((10 - half, 10 + half))
 
 
-def test_a_target_out_of_reach_is_said():
-    sweep = make_sweep(targets=[0.5, 5.0, 1.5])
+def test_a_power_beyond_the_budgets_is_known_from_one_side():
+    # laser falls from 3 to 1 over 0 to 20 dB, z-sgd from 4 to 2, without any spread
+    sweep = make_sweep(targets=[0.5, 3.5, 1.5, 5.0])
     found = savings(sweep, choose(sweep, rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]})))
-    notes = {row["target"]: row["note"] for row in found if row["scheme"] == "laser"}
-    assert notes == {0.5: "target not reached", 5.0: "below the lowest budget", 1.5: "reference not there"}
-    assert all(math.isnan(row["saving_db"]) for row in found if row["note"] not in ("", "reference"))
+    seen = {row["target"]: row for row in found if row["scheme"] == "laser"}
+    powers = {target: (row["power_low"], row["power_db"], row["power_high"]) for target, row in seen.items()}
+    assert powers[0.5] == (20.0, math.inf, math.inf)
+    assert powers[3.5] == powers[5.0] == (-math.inf, -math.inf, 0.0)
+    assert powers[1.5] == pytest.approx((15.0, 15.0, 15.0))
+    assert {target: row["note"] for target, row in seen.items()} == {
+        0.5: "target not reached",
+        3.5: "below the lowest budget",
+        1.5: "reference does not reach it",
+        5.0: "below the lowest budget",
+    }
+    bounds = {target: (row["low"], row["high"]) for target, row in seen.items()}
+    assert bounds[0.5] == (-math.inf, math.inf)  # neither reaches it
+    assert bounds[3.5] == pytest.approx((5.0, math.inf))  # z-sgd needs 5 dB, laser less than 0
+    assert bounds[1.5] == pytest.approx((5.0, math.inf))  # z-sgd needs more than 20 dB, laser 15
+    assert bounds[5.0] == (-math.inf, math.inf)
+    assert all(math.isnan(row["saving_db"]) for row in seen.values())
+
+
+def test_energy_spent_and_channel_uses_stand_at_the_needed_power():
+    sweep = make_sweep(targets=[2.5])
+    rows = rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]})
+    for row in rows:
+        if row["scheme"] == "laser":
+            row["mean_per_round"] |= {"energy_spent": row["energy_budget"], "num_channel_uses": 2.0}
+    laser, z_sgd = savings(sweep, choose(sweep, rows))
+    assert laser["spent_db"] == pytest.approx(5.0)
+    assert z_sgd["spent_db"] == pytest.approx(15.0 + 10 * math.log10(0.5))
+    assert laser["spent_saving_db"] == pytest.approx(10.0 + 10 * math.log10(0.5))
+    assert (laser["channel_uses"], z_sgd["channel_uses"]) == (2.0, 5.0)
+    assert (laser["on_front"], z_sgd["on_front"]) == (True, False)
+
+
+def test_the_front_holds_what_nothing_beats_in_both():
+    needs = {"a": (1.0, 5.0), "b": (2.0, 3.0), "c": (2.0, 4.0), "d": (3.0, 1.0), "e": (math.inf, 0.0), "f": (1.0, 5.0)}
+    assert pareto_front(needs) == {"a", "b", "d", "f"}
 
 
 def test_targets_lie_where_all_curves_pass():
@@ -103,38 +115,10 @@ def test_table_reports_what_was_spent_and_how_many_diverged():
         if row["scheme"] == "z-sgd" and row["energy_budget"] == 1:
             row["status"], row["metrics"] = "diverged", {"validation": {"loss": math.inf}, "test": {"loss": math.inf}}
     sweep = make_sweep()
-    found = {(row["scheme"], row["energy_budget"]): row for row in table(sweep, choose(sweep, rows))}
+    found = {(row["scheme"], row["energy_budget"]): row for row in table_of(sweep, choose(sweep, rows))}
     assert found["laser", 10]["energy_spent_per_round"] == 5.0
     assert found["z-sgd", 1]["diverged"] == 3
     assert found["z-sgd", 1]["test_loss"] == math.inf
-
-
-def missing(budget):
-    return Point("a", budget, math.nan, "", "", 1, {}, [], failed=1, num_runs=3)
-
-
-def known(budget, value):
-    return Point("a", budget, 0.1, "", "", 1, {0: value}, [], num_runs=3)
-
-
-LOSSES = st.sampled_from([0.5, 1.0, 2.0, math.inf])
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(st.lists(st.one_of(st.none(), LOSSES), min_size=1, max_size=5), st.lists(LOSSES, min_size=5, max_size=5))
-def test_an_answer_holds_whatever_the_missing_budgets_would_have_shown(values, others):
-    points = [missing(2.0**i) if value is None else known(2.0**i, value) for i, value in enumerate(values)]
-    answer = needed_power_db(points, 0, 1.2)
-
-    def filled(fill):
-        return needed_power_db([known(p.energy_budget, fill[i]) if p.missing else p for i, p in enumerate(points)], 0, 1.2)
-
-    if math.isnan(answer):  # and where there is none, it would have depended on them
-        assert (
-            len({filled([good if j == i else math.inf for j in range(5)]) for i in range(5) for good in (0.5, math.inf)}) > 1
-        )
-    else:
-        assert filled(others) == answer
 
 
 def test_a_target_reached_above_missing_budgets_is_not_an_infinite_saving():
@@ -173,7 +157,7 @@ def test_one_failed_run_of_one_candidate_makes_the_budget_missing():
         (False, 0, 6),
     ]
     assert crossovers_db(curves["laser"], curves["z-sgd"]) == []
-    row = next(row for row in table(sweep, curves) if row["scheme"] == "laser" and row["energy_budget"] == 10)
+    row = next(row for row in table_of(sweep, curves) if row["scheme"] == "laser" and row["energy_budget"] == 10)
     assert (row["failed"], row["runs"], row["chosen"], row["rate_at_edge"]) == (1, 6, "", "")
     assert math.isnan(row["test_loss"])
     assert math.isnan(row["learning_rate"])

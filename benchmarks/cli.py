@@ -145,7 +145,8 @@ def _sweep(words: list[str]) -> int:
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
     only_expect = _DRY_RUN in words
-    words = [word for word in words if word != _DRY_RUN]
+    searches = _SEARCH in words
+    words = [word for word in words if word not in (_DRY_RUN, _SEARCH)]
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
     given, wants_help = split_options(words)
@@ -158,6 +159,8 @@ def _sweep(words: list[str]) -> int:
     study = study_of(content)
     spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
+    if searches:
+        spec.setdefault("search", {})
     lay_over(given, spec, own, study.settings, [*study.others, "scale"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
@@ -242,11 +245,14 @@ Name a component before --help to see its arguments:
   --uplink.fading Rician --uplink.fading.k_factor 10
   --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
   --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
-_DRY_RUN = "--dry-run"
+_DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
   --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]
-  --dry-run          say how many runs there are and how long they would take; nothing is written"""
+  --dry-run          say how many runs there are and how long they would take; nothing is written
+  --search           in place of the whole grid: rates by descent and halving, budgets by bisection, seeds where they count,
+                     until each saving is known to --search.width_db [1] dB, or after --search.max_runs [2000] runs;
+                     --search.resolution_db [6.5], --search.max_seeds [64], --search.fixed_rates [false]"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\
@@ -254,6 +260,7 @@ _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.r
   laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep digits --dry-run
+  laser sweep digits --search --search.width_db 2 --targets '[0.2]'
   laser sweep cifar10-power --scale small
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion

@@ -19,8 +19,6 @@ from laser_wireless.benchmarks.records import Row, read_csv, read_sealed_json
 if TYPE_CHECKING:
     import pandas
 
-    from laser_wireless.benchmarks.sweeps.sweep import Cell
-
 
 class Records(NamedTuple):
     """What a folder of `laser run` or `laser sweep` holds, one table each; a table without rows where there is nothing.
@@ -84,29 +82,20 @@ def run_entries(folder: Path) -> list[RunEntry]:
     """
     if (folder / "sweep.yaml").exists():
         from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-        from laser_wireless.benchmarks.sweeps.sweep import cells, read_sweep, without_pictures
+        from laser_wireless.benchmarks.sweeps.search import searched_runs
+        from laser_wireless.benchmarks.sweeps.sweep import cells, known_of, read_sweep, sweep_alone
 
         content = load_yaml(str(folder / "sweep.yaml"))
         if content.pop("study", "power") != "power":
             raise ValueError(f"{folder} is of a study without runs; read its CSV files")
-        sweep = read_sweep(without_pictures(content))
-        return [_entry(cell, folder) for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
+        sweep = read_sweep(sweep_alone(content))
+        known = searched_runs(folder)
+        if known is None:
+            known = [known_of(cell, folder) for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
+        return [RunEntry(folder / "runs" / one["run"], one) for one in known]
     if (folder / "rounds.csv").exists() or (folder / "result.json").exists():
         return [RunEntry(folder, _known_from(folder))]
     raise ValueError(f"{folder} holds neither a run (result.json) nor a sweep (sweep.yaml); name what --output named")
-
-
-def _entry(cell: Cell, root: Path) -> RunEntry:
-    folder, candidate = cell.folder(root), cell.candidate
-    known = {
-        "run": folder.name,
-        "scheme": cell.scheme,
-        "energy_budget": cell.energy_budget,
-        "learning_rate": candidate.learning_rate,
-        "arguments": candidate.label,
-        "seed": cell.seed,
-    }
-    return RunEntry(folder, known)
 
 
 def _known_from(folder: Path) -> Row:

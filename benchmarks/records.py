@@ -152,7 +152,7 @@ def environment() -> Row:
 
 
 def _cell(value: Any) -> str:
-    text = repr(value) if isinstance(value, float) else str(value)
+    text = repr(float(value)) if isinstance(value, float) else str(value)  # float64 of numpy is a float with another repr
     if not any(sign in text for sign in ',"\n\r'):
         return text
     quoted = text.replace('"', '""')

@@ -104,10 +104,10 @@ def _power(content: Spec, folder: Path, name: str) -> list[str]:
     from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import draw
-    from laser_wireless.benchmarks.sweeps.sweep import read_sweep, without_pictures
+    from laser_wireless.benchmarks.sweeps.sweep import read_sweep, sweep_alone
 
     _check(folder, "savings.csv")
-    sweep = read_sweep(without_pictures(content))
+    sweep = read_sweep(sweep_alone(content))
     shown, apart = read_published(content.get("published"), {*sweep.schemes, NOISELESS})
     return draw(sweep, folder, name, shown, apart, read_figure(content.get("figure"), sweep))
 

@@ -152,9 +152,14 @@ def candidates_of(
     scheme: str,
 ) -> list[Candidate]:
     """All that a scheme may choose among: learning rates, each with every combination of its tuned arguments."""
-    own = tune.get(scheme, {})
-    combinations = [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
+    combinations = combinations_of(tune, scheme)
     return [Candidate(rate, arguments) for rate in grid_of(learning_rates, scheme) for arguments in combinations]
+
+
+def combinations_of(tune: Tuned, scheme: str) -> list[dict[str, Any]]:
+    """Every combination of a scheme's tuned arguments; one without any if none are."""
+    own = tune.get(scheme, {})
+    return [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
 
 
 def check_grids(

@@ -129,11 +129,12 @@ class Curve:
         low, high = (float(_crossings(self.grid_db, edge, target)) for edge in (middle - reach, middle + reach))
         if n < 2:
             low = high = math.nan
-        low, high = min(low, self.grid_db[-1]), max(high, self.grid_db[0])
+        first, last = float(self.grid_db[0]), float(self.grid_db[-1])
+        low, high = min(low, last), max(high, first)
         if start > 0 and low == -math.inf:  # it diverged below: the power lies between
             low = self.known[start - 1].power_db
-            value = max(value, self.grid_db[0])
-        roots = np.clip(_crossings(self.grid_db, self.fit, target), self.grid_db[0], self.grid_db[-1])
+            value = max(value, first)
+        roots = np.clip(_crossings(self.grid_db, self.fit, target), first, last)
         return NeededPower(value, low, high, "", roots, n)
 
     @property

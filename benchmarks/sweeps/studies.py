@@ -61,25 +61,37 @@ def _power() -> Study:
     from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import report
+    from laser_wireless.benchmarks.sweeps.search import read_search, search_sweep
 
     def prepare(spec: Spec) -> Callable[[Place], int]:
-        sweep = sweeps.sweep_from(sweeps.without_pictures(spec))
+        sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
         shown, apart = read_published(spec.get("published"), {*sweep.schemes, NOISELESS})
         draw = read_figure(spec.get("figure"), sweep)
 
+        search = read_search(spec.get("search"))
+        if search is not None and draw is not None:
+            raise BadConfiguration(
+                "search must not be given beside figure, which needs the whole grid; leave one of them out"
+            )
+
         def run(place: Place) -> int:
-            rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
-            return report(sweep, rows, place.reports, place.name, shown, apart, draw)
+            if search is None:
+                rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
+                return report(sweep, rows, place.reports, place.name, shown, apart, draw)
+            found = search_sweep(sweep, search, place.folder, device=place.device, jobs=place.jobs)
+            status = report(found.sweep, found.rows, place.reports, place.name, shown, apart)
+            print(f"search: {len(found.rows)} runs; {found.remark}")
+            return status
 
         return run
 
     def expect(spec: Spec, folder: Path, device: Device, jobs: int) -> int:
         from laser_wireless.benchmarks.sweeps import expected
 
-        sweep = sweeps.sweep_from(sweeps.without_pictures(spec))
+        sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
         return expected.expect(sweep, folder, device=device, jobs=jobs)
 
-    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.PICTURES, prepare, expect)
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.BESIDE, prepare, expect)
 
 
 def _spectrum() -> Study:

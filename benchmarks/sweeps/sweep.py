@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -157,13 +157,25 @@ class Cell:
         return root / "runs" / name
 
 
-PICTURES = ("published", "figure")
+def known_of(cell: Cell, root: Path) -> Row:
+    """By what a run is known in its sweep: the first columns of all its rows."""
+    return {
+        "run": cell.folder(root).name,
+        "scheme": cell.scheme,
+        "energy_budget": cell.energy_budget,
+        "learning_rate": cell.candidate.learning_rate,
+        "arguments": cell.candidate.label,
+        "seed": cell.seed,
+    }
+
+
+BESIDE = ("published", "figure", "search")
 """What the YAML file of a sweep may hold beside the arguments of `Sweep`."""
 
 
-def without_pictures(content: Spec) -> Spec:
+def sweep_alone(content: Spec) -> Spec:
     """What a YAML file says of the sweep itself."""
-    return {name: entry for name, entry in content.items() if name not in PICTURES}
+    return {name: entry for name, entry in content.items() if name not in BESIDE}
 
 
 def read_sweep(content: Spec) -> Sweep:
@@ -222,34 +234,38 @@ def run_from(spec: Spec) -> TrainingRun:
 
 def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
     """All runs of a scheme of the sweep; "noiseless" is uncompressed, without noise and at one budget."""
+    for budget in sweep.energy_budgets[-1:] if scheme == NOISELESS else sweep.energy_budgets:
+        for candidate in sweep.candidates(scheme):
+            for seed in sweep.seeds:
+                yield cell_of(sweep, scheme, budget, candidate, seed)
+
+
+def cell_of(sweep: Sweep, scheme: str, energy_budget: float, candidate: Candidate, seed: int) -> Cell:
+    """One run of a scheme of the sweep, or of "noiseless"."""
     if scheme == NOISELESS:
         noiseless = {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"noise_variance": 0.0}}
-        entry, budgets = Scheme(component("Uncompressed", ""), noiseless), sweep.energy_budgets[-1:]
+        entry = Scheme(component("Uncompressed", ""), noiseless)
     else:
-        entry, budgets = sweep.schemes[scheme], sweep.energy_budgets
-    for budget in budgets:
-        uplink = deepcopy(entry.uplink)
-        schedule = uplink["init_args"].get("energy_budget")
-        if isinstance(schedule, dict):
-            schedule["init_args"]["energy_budget"] = budget
-        else:
-            uplink["init_args"]["energy_budget"] = budget
-        for candidate in sweep.candidates(scheme):
-            compressor = _with_arguments(entry.compressor, candidate.arguments)
-            for seed in sweep.seeds:
-                spec = {
-                    **({} if sweep.downlink is None or scheme == NOISELESS else {"downlink": sweep.downlink}),
-                    "task": sweep.task,
-                    "compressor": compressor,
-                    "uplink": uplink,
-                    "num_devices": sweep.num_devices,
-                    "num_rounds": sweep.num_rounds,
-                    "learning_rate": candidate.learning_rate,
-                    "seed": seed,
-                    "evaluate_every": sweep.evaluate_every,
-                    "checkpoint_seconds": sweep.checkpoint_seconds,
-                }
-                yield Cell(scheme, budget, candidate, seed, spec)
+        entry = sweep.schemes[scheme]
+    uplink = deepcopy(entry.uplink)
+    schedule = uplink["init_args"].get("energy_budget")
+    if isinstance(schedule, dict):
+        schedule["init_args"]["energy_budget"] = energy_budget
+    else:
+        uplink["init_args"]["energy_budget"] = energy_budget
+    spec = {
+        **({} if sweep.downlink is None or scheme == NOISELESS else {"downlink": sweep.downlink}),
+        "task": sweep.task,
+        "compressor": _with_arguments(entry.compressor, candidate.arguments),
+        "uplink": uplink,
+        "num_devices": sweep.num_devices,
+        "num_rounds": sweep.num_rounds,
+        "learning_rate": candidate.learning_rate,
+        "seed": seed,
+        "evaluate_every": sweep.evaluate_every,
+        "checkpoint_seconds": sweep.checkpoint_seconds,
+    }
+    return Cell(scheme, energy_budget, candidate, seed, spec)
 
 
 def compressor_of(sweep: Sweep, scheme: str, arguments: str) -> Any:
@@ -266,21 +282,26 @@ def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
 
 
 def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Row]:
-    """Run what is not done yet and return one row per run.
+    """Run what is not done yet and return one row per run; see `run_cells`."""
+    todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
+    return run_cells(todo, root, device=device, jobs=jobs)
+
+
+def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int) -> list[Row]:
+    """Run those of some runs that are not done yet.
 
     Args:
-        sweep: what to compare.
+        todo: the runs.
         root: folder of the sweep.
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU).
 
     Returns:
-        rows with scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were tuned), seed and the run's
-        result; status "failed" with a reason where a run raised an error (the others go on).
+        rows with run (its folder's name), scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were
+        tuned), seed and the run's result; status "failed" with a reason where a run raised an error (the others go on).
     """
     place = torch_device(device)
     jobs = processes_of(place, jobs)
-    todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
     files = [cell.folder(root) / "result.json" for cell in todo]
@@ -292,17 +313,7 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Ro
         for number, row in _outcomes([todo[number] for number in order], root, device, jobs, look.now_and_then):
             results[order[number]] = row
             look.now()
-    return [
-        {
-            "scheme": cell.scheme,
-            "energy_budget": cell.energy_budget,
-            "learning_rate": cell.candidate.learning_rate,
-            "arguments": cell.candidate.label,
-            "seed": cell.seed,
-            **results[number],
-        }
-        for number, cell in enumerate(todo)
-    ]
+    return [{**known_of(cell, root), **results[number]} for number, cell in enumerate(todo)]
 
 
 class _Looks:

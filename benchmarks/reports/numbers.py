@@ -1,0 +1,51 @@
+"""Numbers as they stand in print: as many digits as their interval allows, a true minus sign."""
+
+from __future__ import annotations
+
+import math
+
+PLUS_MINUS, MINUS = "\N{PLUS-MINUS SIGN}", "\N{MINUS SIGN}"
+_WITHOUT = 3  # significant digits of a number whose interval is not known
+_MOST = 8  # decimals
+
+
+def with_half_width(mean: float, half: float) -> str:
+    """A mean and half its interval, such as "0.203 ± 0.014": two digits of the half width; the mean alone without one."""
+    if not math.isfinite(mean):
+        return "diverged" if math.isinf(mean) else "missing"
+    if not math.isfinite(half):
+        return significant(mean)
+    decimals = _decimals(half) if half else _decimals(mean) + 1
+    return f"{fixed(mean, decimals)} {PLUS_MINUS} {fixed(half, decimals)}"
+
+
+def with_ends(value: float, low: float, high: float) -> str:
+    """Decibels with the ends of their interval, such as "1.2 [−2.6, 5.1]": one decimal, two for a narrow interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return fixed(value, 1)
+    decimals = 1 if high - low >= 0.4 else 2
+    return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
+
+
+def significant(value: float) -> str:
+    """A finite number to three significant digits."""
+    return fixed(value, max(0, _decimals(value) + _WITHOUT - 2)) if value else "0"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A finite number with these decimals; zero has no sign."""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def decibels(value: float) -> str:
+    """10 log10 of a positive number to one decimal, whole ones without."""
+    return fixed(10 * math.log10(value), 1).removesuffix(".0")
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show two significant digits."""
+    if not value:
+        return 1
+    exponent = math.floor(math.log10(abs(float(f"{value:.1e}"))))
+    return min(_MOST, max(0, 1 - exponent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 PLUS_MINUS, MINUS = "\N{PLUS-MINUS SIGN}", "\N{MINUS SIGN}"
-_WITHOUT = 3  # significant digits of a number whose interval is not known
+_OF_INTERVALS, _ALONE = 2, 3  # significant digits of half an interval, and of a number without one
 _MOST = 8  # decimals
 
 
@@ -15,7 +15,7 @@ def with_half_width(mean: float, half: float) -> str:
         return "diverged" if math.isinf(mean) else "missing"
     if not math.isfinite(half):
         return significant(mean)
-    decimals = _decimals(half) if half else _decimals(mean) + 1
+    decimals = _decimals(half, _OF_INTERVALS) if half else _decimals(mean, _ALONE)
     return f"{fixed(mean, decimals)} {PLUS_MINUS} {fixed(half, decimals)}"
 
 
@@ -28,8 +28,8 @@ def with_ends(value: float, low: float, high: float) -> str:
 
 
 def significant(value: float) -> str:
-    """A finite number to three significant digits."""
-    return fixed(value, max(0, _decimals(value) + _WITHOUT - 2)) if value else "0"
+    """A finite number to three significant digits; whole numbers in full."""
+    return fixed(value, _decimals(value, _ALONE)) if value else "0"
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -43,9 +43,7 @@ def decibels(value: float) -> str:
     return fixed(10 * math.log10(value), 1).removesuffix(".0")
 
 
-def _decimals(value: float) -> int:
-    """Decimals that show two significant digits."""
-    if not value:
-        return 1
-    exponent = math.floor(math.log10(abs(float(f"{value:.1e}"))))
-    return min(_MOST, max(0, 1 - exponent))
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show so many significant digits, after rounding to them."""
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}")))) if value else 0
+    return min(_MOST, max(0, digits - 1 - exponent))

@@ -18,6 +18,7 @@ from typing import Any
 from laser_wireless.benchmarks.picture import style_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.reports.curves import metrics_of, points_of
+from laser_wireless.benchmarks.reports.night_colours import by_night
 from laser_wireless.benchmarks.reports.runs import runs_of
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder
 from laser_wireless.benchmarks.reports.tables import Table, answers, intervals, results_table, savings_table, schemes_of
@@ -26,9 +27,9 @@ from laser_wireless.benchmarks.sweeps.plots import reference_of
 from laser_wireless.benchmarks.sweeps.report import protocol
 
 _FILES = Path(__file__).parent / "browser"
-_SCRIPTS = ("elements.js", "scales.js", "marks.js", "chart.js", "table.js", "page.js")  # in the order of their needs
+_DRAWING = ("elements.js", "scales.js", "marks.js", "chart.js", "curves.js", "pointer.js", "table.js")
+_SCRIPTS = (*_DRAWING, "results.js", "power.js", "convergence.js", "page.js")  # in the order of their needs
 _DIGITS = 6  # significant ones of a number in the page; the CSV files have them all
-_NIGHT, _CONTRAST = 0.0116, 4.5  # luminance of the dark background, and the least contrast of a curve with it (WCAG)
 
 
 def page_of(found: SweepFolder) -> str:
@@ -39,7 +40,7 @@ def page_of(found: SweepFolder) -> str:
     """
     style, script = (_FILES / "page.css").read_text(encoding="utf-8"), "\n".join(map(_script, _SCRIPTS))
     content = json.dumps(_plain(_data(found)), separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":  # so that no text can end the element that holds it
+    for sign in "<>&":  # so that no text can end the element that holds it
         content = content.replace(sign, f"\\u{ord(sign):04x}")
     policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     frame = Template((_FILES / "page.html").read_text(encoding="utf-8"))
@@ -93,23 +94,7 @@ def _as_data(table: Table) -> Row:
 def _look(number: int) -> Row:
     """Colour and marker of a scheme, as in the pictures; by night mixed with white until it is seen."""
     look = style_of(number)
-    return {"colour": look["color"], "dark": _on_dark(look["color"]), "marker": look["marker"]}
-
-
-def _on_dark(colour: str) -> str:
-    channels = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    for share in range(0, 101, 5):
-        mixed = [round(channel + (255 - channel) * share / 100) for channel in channels]
-        if (_luminance(mixed) + 0.05) / (_NIGHT + 0.05) >= _CONTRAST:
-            break
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
-
-
-def _luminance(channels: list[int]) -> float:
-    """Relative luminance of a colour of sRGB (WCAG 2)."""
-    parts = [channel / 255 for channel in channels]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return {"colour": look["color"], "dark": by_night(look["color"]), "marker": look["marker"]}
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ FORMATS = ("pdf", "png", "pgf")
 _TEX = ("pdflatex", "xelatex", "lualatex")
 _DPI = 600
 _PANEL, _LEGEND_LINE, _LETTER = 2.3, 0.16, 0.05  # inches: height of a panel, of a line of the legend, width of its letters
+_TALLEST = 36  # letters of a vertical name in one line
 _SMALLER = 0.6  # markers and caps, against those of the screen
 _LOOK: dict[str, Any] = {
     "font.family": "serif",
@@ -100,8 +102,19 @@ def draw_paper(found: SweepFolder, style: str, formats: Sequence[str]) -> tuple[
             for kind in formats:
                 names.append(f"{name}-{style}.{kind}")
                 _save(figure, found.path / names[-1])
+    return names, _caption(found)
+
+
+def _caption(found: SweepFolder) -> str:
+    """What titles say on the screen."""
     bars = "bars and bands" if has_power_intervals(found.savings) else "bars"
-    return names, f"{bars}: {intervals(found)}; points at one budget are set apart sideways"
+    said = [f"{bars}: {intervals(found)}", "points at one budget are set apart sideways"]
+    if any(math.isinf(row["power_db"]) for row in found.savings):
+        said.append("triangles: more than the highest, or less than the lowest budget is needed")
+    unknown = sum(math.isnan(row["saving_db"]) for row in found.savings)
+    if unknown:
+        said.append(f"{unknown} of {len(found.savings)} savings are not known, see savings.csv")
+    return "; ".join(said)
 
 
 def _figure(found: SweepFolder, width: float, drawn: Sequence[Callable[[Axes, SweepFolder], None]]) -> Figure:
@@ -110,6 +123,7 @@ def _figure(found: SweepFolder, width: float, drawn: Sequence[Callable[[Axes, Sw
     for axes, draw in zip(panels, drawn, strict=True):
         draw(axes, found)
         axes.set_title("")
+        axes.set_ylabel(textwrap.fill(axes.get_ylabel(), _TALLEST))
         axes.grid(alpha=0.25)
         for line in axes.lines:
             line.set_markersize(_SMALLER * line.get_markersize())

@@ -134,7 +134,7 @@ def _answer(found: SweepFolder, rows: Sequence[Row], reference: str) -> str:
         return f"saves {with_ends(row['saving_db'], row['low'], row['high'])} dB against {reference} {where}"
     low, high = (with_ends(value, math.nan, math.nan) for value in (min(saved), max(saved)))
     sure = sum(row["low"] > 0 or row["high"] < 0 for row in known)
-    text = f"saves {low} to {high} dB against {reference} {where}"
+    text = f"saves {low if low == high else f'{low} to {high}'} dB against {reference} {where}"
     if len(found.sweep.seeds) < 2:
         return f"{text}; one seed, no interval"
     if sure == 0:

@@ -31,6 +31,12 @@ function written(value, digits = 5) {
 }
 
 const decibels = (value) => 10 * Math.log10(value);
+const inDecibels = (value) => `${written(decibels(value), 3)} dB`;
+const distinct = (values) => [...new Set(values)];
+
+function valueLine(label, mean, half) {
+  return `${label}: ${written(mean, 4)}${Number.isFinite(half) ? ` \u00b1 ${written(half, 2)} (95 %)` : ""}`;
+}
 
 const schemes = new Map(content.schemes.map((scheme) => [scheme.name, scheme]));
 schemes.set(content.noiseless, { name: content.noiseless, free: true, marker: "o" });

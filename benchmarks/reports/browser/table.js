@@ -9,36 +9,38 @@ function plainTable({ caption, head, rows }) {
   return element("div", {}, element("p", { class: "note" }, caption), element("div", { class: "wide", tabindex: 0 }, table));
 }
 
-// columns: {key, label, text}, the values of a column of numbers being numbers; filters: keys that are chosen from a list.
+// columns: {key, label, text}, those without text being of numbers; filters: [key, label] of what is chosen from a list.
 function addTable(parent, { id, columns, rows, filters }) {
   const state = { by: null, sign: 1, all: false };
   const body = element("tbody"), count = element("p", { class: "note", role: "status" });
   const more = element("button", { type: "button" }, "show all rows");
   const words = element("input", { type: "search", size: 18 });
-  const valuesOf = (key) => [...new Set(rows.map((row) => String(row[key])))];
-  const selects = filters.map(([key, label]) => [key, label, choice([["", "all"], ...valuesOf(key).map((value) => [`=${value}`, value])], update)]);
+  const selects = filters.map(([key, label]) => {
+    const values = distinct(rows.map((row) => String(row[key])));
+    return { key, label, select: choice([["", "all"], ...values.map((value) => [`=${value}`, value || "no"])], update) };
+  });
   const headers = columns.map((column) => headerOf(column, state, update));
   words.addEventListener("input", update);
   more.addEventListener("click", () => { state.all = true; update(); });
-  parent.append(element("div", { id },
-    element("div", { class: "choices" }, ...selects.map(([, label, select]) => labelled(label, select)), labelled("text", words)),
-    count,
-    element("div", { class: "wide", tabindex: 0 }, element("table", {}, element("thead", {}, element("tr", {}, ...headers)), body)),
-    more));
+  const choices = [...selects.map(({ label, select }) => labelled(label, select)), labelled("text", words)];
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...headers)), body);
+  const scrolled = element("div", { class: "wide", tabindex: 0 }, table);
+  parent.append(element("div", { id }, element("div", { class: "choices" }, ...choices), count, scrolled, more));
   update();
 
   function update() {
     const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (row) => selects.every(([key, , select]) => !select.value || select.value === `=${row[key]}`)
-      && asked.every((word) => columns.some((column) => cellText(row[column.key], column).toLowerCase().includes(word)));
-    const found = rows.filter(fits);
-    if (state.by) found.sort((one, other) => state.sign * compared(one[state.by.key], other[state.by.key], state.by.text));
+    const found = rows.filter((row) => selects.every(({ key, select }) => ["", `=${row[key]}`].includes(select.value))
+      && asked.every((word) => columns.some((column) => cellText(row, column).toLowerCase().includes(word))));
+    if (state.by) found.sort((one, other) => state.sign * compared(one, other, state.by));
     const shown = state.all ? found : found.slice(0, MOST_ROWS);
     body.replaceChildren(...shown.map((row) => element("tr", {}, ...columns.map((column) =>
-      element("td", column.text ? {} : { class: "number" }, cellText(row[column.key], column))))));
-    count.textContent = `${found.length} of ${rows.length} rows${shown.length < found.length ? `, the first ${shown.length} shown` : ""}`;
+      element("td", column.text ? {} : { class: "number" }, cellText(row, column))))));
+    const first = shown.length < found.length ? `, the first ${shown.length} shown` : "";
+    count.textContent = `${found.length} of ${rows.length} rows${first}`;
     more.hidden = shown.length === found.length;
-    headers.forEach((header, i) => header.setAttribute("aria-sort", state.by !== columns[i] ? "none" : state.sign > 0 ? "ascending" : "descending"));
+    const order = state.sign > 0 ? "ascending" : "descending";
+    headers.forEach((header, i) => header.setAttribute("aria-sort", state.by === columns[i] ? order : "none"));
   }
 }
 
@@ -52,11 +54,15 @@ function headerOf(column, state, update) {
   return element("th", { scope: "col" }, button);
 }
 
-const cellText = (value, column) => (column.text ? String(value) : value === "" ? "" : written(numeric(value)));
+function cellText(row, { key, text }) {
+  const value = row[key];
+  return text || value === "" ? String(value) : written(numeric(value));
+}
 
-// By words or by numbers; what is no number comes last.
-function compared(one, other, text) {
-  if (text) return String(one).localeCompare(String(other), undefined, { numeric: true });
-  const [a, b] = [numeric(one), numeric(other)];
-  return Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : a === b ? 0 : a - b;
+// By words or by numbers; what is no number comes after all numbers.
+function compared(first, second, { key, text }) {
+  if (text) return String(first[key]).localeCompare(String(second[key]), undefined, { numeric: true });
+  const [one, other] = [numeric(first[key]), numeric(second[key])];
+  if (Number.isNaN(one) || Number.isNaN(other)) return Number.isNaN(one) - Number.isNaN(other);
+  return one === other ? 0 : one - other;
 }

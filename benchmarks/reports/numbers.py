@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-PLUS_MINUS, MINUS = "\N{PLUS-MINUS SIGN}", "\N{MINUS SIGN}"
+PLUS_MINUS, MINUS, INFINITY = "\N{PLUS-MINUS SIGN}", "\N{MINUS SIGN}", "\N{INFINITY}"
 _OF_INTERVALS, _ALONE = 2, 3  # significant digits of half an interval, and of a number without one
 _MOST = 8  # decimals
+_NARROW = 0.4  # dB, of an interval that needs two decimals
 
 
 def with_half_width(mean: float, half: float) -> str:
@@ -20,10 +21,13 @@ def with_half_width(mean: float, half: float) -> str:
 
 
 def with_ends(value: float, low: float, high: float) -> str:
-    """Decibels with the ends of their interval, such as "1.2 [−2.6, 5.1]": one decimal, two for a narrow interval."""
-    if not (math.isfinite(low) and math.isfinite(high)):
+    """Decibels with the ends of their interval, such as "1.2 [−2.6, 5.1]": one decimal, two for a narrow interval.
+
+    An interval may be open to a side, such as "1.2 [−2.6, ∞]"; with an end that is not known there is none.
+    """
+    if math.isnan(low) or math.isnan(high):
         return fixed(value, 1)
-    decimals = 1 if high - low >= 0.4 else 2
+    decimals = 2 if high - low < _NARROW else 1
     return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
 
 
@@ -33,7 +37,9 @@ def significant(value: float) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A finite number with these decimals; zero has no sign."""
+    """A number with these decimals, or the sign of infinity; zero has no sign."""
+    if math.isinf(value):
+        return INFINITY if value > 0 else MINUS + INFINITY
     text = f"{value:.{decimals}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 

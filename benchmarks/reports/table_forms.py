@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable
 
-from laser_wireless.benchmarks.reports.numbers import MINUS
+from laser_wireless.benchmarks.reports.numbers import INFINITY, MINUS, PLUS_MINUS
 from laser_wireless.benchmarks.reports.tables import Table
 
 _LATEX = {
@@ -18,8 +18,9 @@ _LATEX = {
     ">": "$>$",
     "|": "$|$",
     '"': "''",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    PLUS_MINUS: r"$\pm$",
     MINUS: "$-$",
+    INFINITY: r"$\infty$",
     "[": "{[}",  # at the head of a row, a bracket would be read as an option of the line before
     "]": "{]}",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.reports.numbers import decibels, with_ends, with_half_width
+from laser_wireless.benchmarks.reports.numbers import decibels, fixed, with_ends, with_half_width
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.plots import Dot, dots_of, reference_of
@@ -59,8 +59,8 @@ def savings_table(found: SweepFolder) -> Table:
 
 
 def schemes_of(found: SweepFolder) -> list[str]:
-    """The schemes in the order of the sweep, and behind them those that only table.csv names; without the noiseless line."""
-    named = [str(row["scheme"]) for row in found.table]
+    """The schemes in the order of the sweep, and behind them those that only the tables name; without the noiseless line."""
+    named = [str(row["scheme"]) for row in (*found.table, *found.savings)]
     return [name for name in dict.fromkeys([*found.sweep.schemes, *named]) if name != NOISELESS]
 
 
@@ -108,8 +108,16 @@ def _saved(row: Row, reference: str) -> str:
     if row["scheme"] == reference and not row["note"].startswith("reference:"):
         return "reference"
     if not math.isfinite(row["saving_db"]):
-        return str(row["note"]) or "not known"
+        return "; ".join(filter(None, (_bound(row), str(row["note"])))) or "not known"
     return with_ends(row["saving_db"], row["low"], row["high"])
+
+
+def _bound(row: Row) -> str:
+    """What is known of a saving from one side, by its interval; empty if nothing is."""
+    low, high = row["low"], row["high"]
+    if math.isfinite(low) and not math.isfinite(high):
+        return f"at least {fixed(low, 1)}"
+    return f"at most {fixed(high, 1)}" if math.isfinite(high) and not math.isfinite(low) else ""
 
 
 def answers(found: SweepFolder) -> list[tuple[str, str]]:
@@ -122,7 +130,7 @@ def answers(found: SweepFolder) -> list[tuple[str, str]]:
 def _answer(found: SweepFolder, rows: Sequence[Row], reference: str) -> str:
     known = [row for row in rows if math.isfinite(row["saving_db"])]
     if not known:
-        notes = "; ".join(dict.fromkeys(str(row["note"]) for row in rows if row["note"]))
+        notes = "; ".join(dict.fromkeys(_saved(row, reference) for row in rows))
         return f"no saving against {reference} is known: {notes or 'there is no target for it'}"
     saved = [float(row["saving_db"]) for row in known]
     where = (

@@ -6,13 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from laser_wireless.benchmarks.picture import over_seeds, sentence, style_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
-_SHADE = 0.18
+_SHADE, _SHADES = 0.18, 0.8  # opacity of a band, and most of all bands together
+_MARGIN = 0.06
 
 
 def has_power_intervals(rows: Sequence[Row]) -> bool:
@@ -26,17 +28,24 @@ def plot_needed_power(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     Args:
         axes: to draw into.
         sweep: what was compared.
-        rows: of savings.csv; without power_low and power_high there are no bands.
+        rows: of savings.csv; without power_low and power_high there are no bands; infinite ones run to the rim.
     """
     known = [row for row in rows if not math.isnan(row["power_db"])]
+    floor, top = _range_of(known)
+    shade = min(_SHADE, _SHADES / len(sweep.schemes))
     for number, scheme in enumerate(sweep.schemes):
         mine = sorted((row for row in known if row["scheme"] == scheme), key=lambda row: row["target"])
         targets = [row["target"] for row in mine]
-        powers = [row["power_db"] if math.isfinite(row["power_db"]) else math.nan for row in mine]
-        low, high = ([float(row.get(name, math.nan)) for row in mine] for name in ("power_low", "power_high"))
+        ends = ([float(row.get(name, math.nan)) for row in mine] for name in ("power_low", "power_high"))
+        low, high = (np.clip(end, floor, top) for end in ends)
         look = style_of(number)
+        powers = [row["power_db"] if math.isfinite(row["power_db"]) else math.nan for row in mine]
         axes.plot(targets, powers, ms=5, label=scheme, **look)
-        axes.fill_between(targets, low, high, color=look["color"], alpha=_SHADE, lw=0)
+        axes.fill_between(
+            targets, np.clip(low, floor, top), np.clip(high, floor, top), color=look["color"], alpha=shade, lw=0
+        )
+    if any(math.isfinite(row["power_db"]) for row in known):
+        axes.set_ylim(floor, top)
     _mark_beyond(axes, sweep, known)
     axes.set_xlabel(f"target test {sweep.metric}")
     lost = "\ntriangles: beyond the budgets" if any(math.isinf(row["power_db"]) for row in known) else ""
@@ -48,6 +57,15 @@ def plot_needed_power(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     axes.set_ylabel("power needed, 10 log10 P [dB]")
     if sweep.higher_is_better:
         axes.invert_xaxis()  # hard targets at the left, as for losses
+
+
+def _range_of(rows: Sequence[Row]) -> tuple[float, float]:
+    """Of the panel: all finite powers and ends of intervals, with a margin; a band that has no end there runs to the rim."""
+    names = ("power_db", "power_low", "power_high")
+    values = [row[name] for row in rows for name in names if name in row and math.isfinite(row[name])]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = _MARGIN * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _mark_beyond(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:

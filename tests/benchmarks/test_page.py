@@ -1,6 +1,7 @@
 """`laser report`: the page itself, opened in a browser without a network."""
 
 import json
+import math
 import re
 import shutil
 
@@ -11,7 +12,7 @@ from helpers.sweep_rows import diverge, fail
 
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.picture import style_of
-from laser_wireless.benchmarks.records import read_csv
+from laser_wireless.benchmarks.records import read_csv, write_csv
 from laser_wireless.benchmarks.reports.night_colours import CONTRAST, NIGHT, contrast
 
 CURVES = {NASTY: [3.0, 2.0, 1.0], "laser": [3.5, 2.2, 0.9], "z-sgd": [4.0, 3.0, 2.0], "noiseless": [1.0, 1.0, 0.5]}
@@ -94,6 +95,22 @@ def test_every_row_of_the_tables_has_its_point(tmp_path, page):
     assert "The runs are not there" in text
     assert "least mean validation loss" in text
     assert "a <b> cpu" in text
+    assert page.complaints == []
+
+
+@needs_browser
+def test_intervals_without_an_end_and_further_columns_of_savings_are_shown(tmp_path, page):
+    folder = write_folder(tmp_path / "open", many(2), powers=True)
+    rows = [row | {"power_high": math.inf, "spent_db": row["power_db"] - 1} for row in read_csv(folder / "savings.csv")]
+    write_csv(folder / "savings.csv", rows)
+    opened(page, report_of(folder))
+    rim = page.run("document.querySelector('#power .frame').getBBox().y")
+    assert page.run("document.querySelector('#power .band').getBBox().y") == rim
+    page.run("document.querySelector('#power .chart').focus()")
+    page.press("ArrowRight")
+    assert ", \u221e]" in page.run("document.querySelector('#power .tip').innerText")
+    choose(page, "power", 0, "spent_db")
+    assert count(page, "#power .point") == len(rows)
     assert page.complaints == []
 
 
@@ -241,6 +258,26 @@ def test_convergence_is_that_of_the_chosen_runs(computed):
     [point] = [p for p in data["points"] if (p["scheme"], p["budget"]) == ("laser", 100)]
     assert point["snr"] == pytest.approx(100 / int(row["num_symbols_per_round"]), rel=1e-5)  # sigma^2 = 1
     assert point["seconds"] == "nan"
+
+
+def test_time_on_the_air_is_that_of_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    words = ["--uplink.bandwidth_hz", "1000", "--device", "cpu", "--jobs", "1", "--output", "timed"]
+    assert main(["sweep", "mine.yaml", *words]) == 0
+    data = data_of(report_of(tmp_path / "timed"))
+    for point in data["points"]:
+        if point["scheme"] != "noiseless":  # its uplink has no bandwidth
+            assert point["seconds"] == pytest.approx(point["uses"] / 1000, rel=1e-4)
+
+
+def test_schemes_that_the_configuration_no_longer_names_are_shown_too(tmp_path):
+    folder = write_folder(tmp_path / "some", many(3))
+    content = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(content.replace("scheme 1: laser", "renamed: laser"))
+    data = data_of(report_of(folder))
+    assert [scheme["name"] for scheme in data["schemes"]] == ["scheme 0", "renamed", "z-sgd", "scheme 1"]
+    assert {point["scheme"] for point in data["points"]} == {"scheme 0", "scheme 1", "z-sgd", "noiseless"}
 
 
 @pytest.mark.parametrize("name", ["digits", "power-laws-small", "digits-channels"])

@@ -7,6 +7,7 @@ import pytest
 from helpers.readable import assert_readable
 from helpers.sweep_folders import many, write_folder
 from helpers.sweep_rows import diverge, fail
+from matplotlib.figure import Figure
 from PIL import Image
 
 from laser_wireless.benchmarks.cli import main
@@ -15,6 +16,7 @@ from laser_wireless.benchmarks.reports.paper import PAPERS, draw_paper
 from laser_wireless.benchmarks.reports.sweep_folder import read_sweep_folder
 from laser_wireless.benchmarks.sweeps import plots
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep
+from laser_wireless.benchmarks.sweeps.power_panel import plot_needed_power
 
 CURVES = {"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0], "noiseless": [1.0, 1.0, 0.5]}
 
@@ -107,6 +109,17 @@ def test_bad_words_are_named(words, message, tmp_path, monkeypatch, capsys):
     write_folder(tmp_path / "some", CURVES)
     assert main(words.split()) == 2
     assert message in capsys.readouterr().err
+
+
+def test_bands_that_have_no_end_run_to_the_rim(tmp_path):
+    found = read_sweep_folder(write_folder(tmp_path / "some", CURVES, powers=True))
+    open_rows = [row | {"power_high": math.inf} for row in found.savings if row["scheme"] == "laser"]
+    axes = Figure().subplots()
+    plot_needed_power(axes, found.sweep, open_rows)
+    [top] = {round(axes.get_ylim()[1], 6)}
+    band = axes.collections[0].get_paths()[0].vertices
+    assert round(band[:, 1].max(), 6) == top
+    assert top < 12  # dB: the rim lies near what is finite
 
 
 @pytest.mark.parametrize("case", CASES)

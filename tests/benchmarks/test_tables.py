@@ -81,6 +81,19 @@ def test_power_beyond_the_budgets_and_its_interval(tmp_path):
     assert (name, text) == ("laser", "no saving against z-sgd is known: below the lowest budget; reference not there")
 
 
+def test_a_saving_that_is_known_from_one_side_is_said_so(tmp_path):
+    folder = write_folder(tmp_path / "some", CURVES, targets=[2.5, 2.4])
+    rows = read_csv(folder / "savings.csv")
+    nowhere = {"saving_db": math.nan, "low": 3.21, "high": math.inf, "note": "target not reached"}
+    wide = {"saving_db": 4.0, "low": 2.5, "high": math.inf, "note": ""}
+    write_csv(folder / "savings.csv", [rows[0] | nowhere, rows[1], rows[2] | wide, rows[3]])
+    cells = [row[3] for row in savings_table(read_sweep_folder(folder)).rows]
+    assert cells == ["at least 3.2; target not reached", "reference", "4.0 [2.5, \u221e]", "reference"]
+    write_csv(folder / "savings.csv", [rows[0] | nowhere | {"low": -math.inf, "high": -1.0}, rows[1]])
+    [(_, text)] = answers(read_sweep_folder(folder))
+    assert text == "no saving against z-sgd is known: at most \u22121.0; target not reached"
+
+
 def test_an_answer_tells_how_sure_it_is(tmp_path):
     [(_, text)] = answers(read_sweep_folder(write_folder(tmp_path / "sure", CURVES)))
     assert text == "saves 10.0 dB against z-sgd at 4 of 4 targets; the 95 % interval excludes 0 at all of them"

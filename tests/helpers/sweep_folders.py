@@ -1,11 +1,16 @@
 """Folders of finished sweeps, made by hand: as `laser sweep` leaves them, without computing."""
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from unittest import mock
+
 import yaml
 
 from helpers.sweep_rows import SEEDS, make_sweep, rows_of
 from laser_wireless.benchmarks.intervals import half_width
 from laser_wireless.benchmarks.records import write_csv, write_json
-from laser_wireless.benchmarks.sweeps import analysis
+from laser_wireless.benchmarks.sweeps import report
+from laser_wireless.benchmarks.sweeps.report import read_rows
 
 BUDGETS = [1, 10, 100]
 NASTY = "a <b>&\"'| $x_1$ </script><script>alert(1)</script>"
@@ -26,19 +31,18 @@ def write_folder(folder, curves, *, change=lambda rows: rows, powers=False, **se
         "seeds": SEEDS,
         **settings,
     }
-    sweep = make_sweep(**content)
-    found = analysis.choose(sweep, change(rows_of(curves, shift=0.1)))
-    saved = analysis.savings(sweep, found)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = change(rows_of(curves, shift=0.1))
+    with mock.patch.object(report, "draw"), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        report.report(make_sweep(**content), rows, folder, folder.name)
     if powers:
         half = half_width([0.0, 1.0, 2.0])
-        saved = [row | {"power_low": row["power_db"] - half, "power_high": row["power_db"] + half} for row in saved]
-    folder.mkdir(parents=True, exist_ok=True)
+        saved = read_rows(folder / "savings.csv")
+        ends = [{"power_low": row["power_db"] - half, "power_high": row["power_db"] + half} for row in saved]
+        write_csv(folder / "savings.csv", [row | end for row, end in zip(saved, ends, strict=True)])
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    write_csv(folder / "table.csv", analysis.table(sweep, found))
-    write_csv(folder / "savings.csv", saved)
-    write_json(
-        folder / "environment.json", {"study": folder.name, "commit": "abc", "torch": "2", "cpu": "a <b> cpu", "gpu": ""}
-    )
+    made_in = {"study": folder.name, "commit": "abc", "torch": "2", "cpu": "a <b> cpu", "gpu": ""}
+    write_json(folder / "environment.json", made_in)
     return folder
 
 

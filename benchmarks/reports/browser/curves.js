@@ -74,6 +74,6 @@ function barOf({ x, low, high }) {
 
 function bandOf(span) {
   const known = span.filter(hasInterval);
-  const around = [...known.map(({ x, high }) => [x, high]), ...known.toReversed().map(({ x, low }) => [x, low])];
+  const around = [...known.map(({ x, high }) => [x, high]), ...[...known].reverse().map(({ x, low }) => [x, low])];
   return drawn("path", { class: "band", d: around.length ? `${along(around)}Z` : "" });
 }

@@ -3,7 +3,7 @@
 const REACH = 40; // pixels around the pointer
 
 function listen(chart, svg) {
-  const places = chart.places.toSorted((one, other) => one.x - other.x);
+  const places = [...chart.places].sort((one, other) => one.x - other.x);
   let current = -1;
   const point = (event) => {
     const { left, top } = svg.getBoundingClientRect();

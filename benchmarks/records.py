@@ -152,7 +152,7 @@ def environment() -> Row:
 
 
 def _cell(value: Any) -> str:
-    text = repr(value) if isinstance(value, float) else str(value)
+    text = repr(float(value)) if isinstance(value, float) else str(value)
     if not any(sign in text for sign in ',"\n\r'):
         return text
     quoted = text.replace('"', '""')

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from laser_wireless.benchmarks.records import aligned, read_csv, read_json, write_csv, write_json
@@ -12,6 +13,12 @@ ROWS = [{"name": "a, b", "x": 0.1 + 0.2, "n": 3}, {"name": "c", "x": 1e-300, "n"
 def test_rows_come_back_to_the_bit(tmp_path):
     write_csv(tmp_path / "rows.csv", ROWS)
     assert read_csv(tmp_path / "rows.csv") == ROWS
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    path = tmp_path / "rows.csv"
+    write_csv(path, [{"a": np.float64(0.1), "b": np.int64(3), "c": np.float64("nan")}])
+    assert path.read_text() == "a,b,c\n0.1,3,nan\n"
 
 
 def test_nothing_but_the_target_is_left_behind(tmp_path):

@@ -222,6 +222,8 @@ def test_runs_can_be_filtered_and_sorted_and_converge(computed, page):
     assert count(page, "#convergence .point") == 3 * 3  # two schemes at a budget and the noiseless one, three looks each
     choose(page, "convergence", 1, "training loss")
     assert count(page, "#convergence .point") == 3 * 6
+    lines = "[...document.querySelectorAll('svg .line, svg .level')].map((line) => getComputedStyle(line).fill)"
+    assert set(page.run(lines)) == {"none"}
     assert page.complaints == []
 
 

@@ -5,6 +5,7 @@
     laser channel  study a channel without a model, beside its closed forms
     laser ls       runs and sweeps on disk; laser show FOLDER: one in full; laser compare A B: in what two differ
     laser redraw   draw the pictures of finished folders again from their CSV files, without computing
+    laser report   a finished sweep as one page for the browser; laser table FOLDER: as tables in Markdown, LaTeX or CSV
     laser check    measure the properties that every part must have, on a part of yours
     laser theory   symbols and megabytes, influence factors, rates and noise, without running anything
 
@@ -53,6 +54,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         "channel": _channel,
         "theory": _theory,
         "redraw": _redraw,
+        "report": _report,
+        "table": _table,
         "ls": partial(_look_back, "ls"),
         "show": partial(_look_back, "show"),
         "compare": partial(_look_back, "compare"),
@@ -212,6 +215,20 @@ def _redraw(words: list[str]) -> int:
     from laser_wireless.benchmarks.redraw import redraw
 
     return redraw(words)
+
+
+def _report(words: list[str]) -> int:
+    """Make pages of finished sweeps."""
+    from laser_wireless.benchmarks.reports.page_command import report
+
+    return report(words)
+
+
+def _table(words: list[str]) -> int:
+    """Print a finished sweep as tables."""
+    from laser_wireless.benchmarks.reports.table_command import table
+
+    return table(words)
 
 
 def _look_back(command: str, words: list[str]) -> int:

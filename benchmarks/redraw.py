@@ -1,26 +1,32 @@
 """`laser redraw`: the pictures of finished folders again, from the files in them, without computing anything.
 
-    laser redraw FOLDER [FOLDER ...] [--style STYLE]
+    laser redraw FOLDER [FOLDER ...] [--style STYLE] [--formats FORMATS]
 
 A FOLDER is one that `laser sweep` or `laser channel` wrote. Needed are its sweep.yaml or config.yaml and its CSV files, not
 its runs/. The same files give the same pictures, byte for byte. Edit the YAML to lay a picture out anew (published, figure).
 
-  --style STYLE      a style of matplotlib's, by name or file: fonts, sizes, lines, grids [default: your matplotlibrc's]
+  --style STYLE      screen: PDF and PNG as the command wrote them; ieee1, ieee2: a sweep for a paper, 3.5 or 7.16 inches
+                     wide, in files of their own; or a style of matplotlib's, by name or file [default screen]
+  --formats FORMATS  of ieee1 and ieee2: pdf, png, pgf, several with commas; pgf needs a TeX system [default pdf,png]
 
 Examples:
   laser redraw runs/digits
+  laser redraw runs/digits --style ieee1 --formats pdf,pgf
   laser redraw runs/* --style paper.mplstyle
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, load_yaml
-from laser_wireless.benchmarks.records import read_json
+from laser_wireless.benchmarks.reports.sweep_folder import need, read_sweep_folder, study_name
+from laser_wireless.benchmarks.reports.words import folders_and_options
 from laser_wireless.benchmarks.sweeps.published import read_published
+
+_SCREEN = "screen"
 
 
 def redraw(words: list[str]) -> int:
@@ -28,36 +34,42 @@ def redraw(words: list[str]) -> int:
     if not words or "--help" in words or "-h" in words:
         print(__doc__)
         return 0
-    folders, style = _read(words)
+    folders, given = folders_and_options("redraw", words, {"style": (), "formats": ()})
+    if not folders:
+        raise BadConfiguration("laser redraw needs a folder, such as runs/digits")
+    style = given.get("style", _SCREEN)
+    from laser_wireless.benchmarks.reports.paper import PAPERS
+
+    if style in PAPERS:
+        _redraw_for_a_paper(folders, style, given.get("formats", "pdf,png"))
+        return 0
+    if "formats" in given:
+        raise BadConfiguration(
+            f"--formats needs --style {' or '.join(PAPERS)}, got {style}, which is PDF and PNG; leave it out"
+        )
     from matplotlib.style import context
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(context(style))
+            stack.enter_context(context([] if style == _SCREEN else [style]))
         except OSError as error:
-            raise BadConfiguration(f"--style {style[0]!r} is neither a style of matplotlib's nor a file") from error
+            known = ", ".join([_SCREEN, *PAPERS])
+            raise BadConfiguration(
+                f"--style {style!r} is neither a style of matplotlib's nor a file, nor {known}"
+            ) from error
         for folder in folders:
             names = redraw_folder(folder)
             print(f"drawn in {folder}: {', '.join(f'{name}.png, {name}.pdf' for name in names)}")
     return 0
 
 
-def _read(words: list[str]) -> tuple[list[Path], list[str]]:
-    """Folders and style of the command line."""
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    style: list[str] = []
-    if "--style" in words:
-        place = words.index("--style")
-        if place + 1 == len(words):
-            raise BadConfiguration("--style needs a value")
-        style = [words[place + 1]]
-        words = words[:place] + words[place + 2 :]
-    for word in words:
-        if word.startswith("-"):
-            raise BadConfiguration(f"{word!r} is not an option of laser redraw; it has --style")
-    if not words:
-        raise BadConfiguration("laser redraw needs a folder, such as runs/digits")
-    return [Path(word) for word in words], style
+def _redraw_for_a_paper(folders: Sequence[Path], style: str, formats: str) -> None:
+    from laser_wireless.benchmarks.reports.paper import check_formats, draw_paper
+
+    kinds = check_formats(formats)
+    for folder in folders:
+        names, caption = draw_paper(read_sweep_folder(folder), style, kinds)
+        print(f"drawn in {folder}: {', '.join(names)}\nfor the caption: {caption}")
 
 
 def redraw_folder(folder: Path) -> list[str]:
@@ -77,27 +89,13 @@ def redraw_folder(folder: Path) -> list[str]:
         study = content.pop("study", "power")
         if study not in _STUDIES:
             raise BadConfiguration(f"{folder}: study must be one of {', '.join(_STUDIES)}, got {study!r}")
-        _check(folder, "table.csv")
-        return _STUDIES[study](content, folder, _name(folder))
+        need(folder, "table.csv")
+        return _STUDIES[study](content, folder, study_name(folder))
     if (folder / "config.yaml").exists() and drawn_views(folder):
         return redraw_channel(load_yaml(str(folder / "config.yaml")), folder)
     raise BadConfiguration(
         f"{folder} holds nothing to draw: a sweep's folder has sweep.yaml and table.csv, a channel's config.yaml and its CSV"
     )
-
-
-def _check(folder: Path, *names: str) -> None:
-    for name in names:
-        if not (folder / name).exists():
-            raise BadConfiguration(
-                f"{folder} has no {name}: the sweep has not ended; the same laser sweep goes on from there"
-            )
-
-
-def _name(folder: Path) -> str:
-    """The study's name in titles."""
-    file = folder / "environment.json"
-    return str(read_json(file).get("study", folder.resolve().name)) if file.exists() else folder.resolve().name
 
 
 def _power(content: Spec, folder: Path, name: str) -> list[str]:
@@ -106,7 +104,7 @@ def _power(content: Spec, folder: Path, name: str) -> list[str]:
     from laser_wireless.benchmarks.sweeps.report import draw
     from laser_wireless.benchmarks.sweeps.sweep import read_sweep, sweep_alone
 
-    _check(folder, "savings.csv")
+    need(folder, "savings.csv")
     sweep = read_sweep(sweep_alone(content))
     shown, apart = read_published(content.get("published"), {*sweep.schemes, NOISELESS})
     return draw(sweep, folder, name, shown, apart, read_figure(content.get("figure"), sweep))

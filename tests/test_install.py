@@ -13,11 +13,12 @@ import yaml
 import laser_wireless
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER = ROOT / "benchmarks" / "reports" / "browser"
 PACKAGES = (
     *("channels", "compression", "training", "benchmarks"),
     *(f"channels.{name}" for name in ("uplinks", "downlinks", "fading", "propagation", "power_control", "energy")),
     *(f"channels.{name}" for name in ("csi", "receivers", "hardware", "digital")),
-    *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations", "channel_views")),
+    *(f"benchmarks.{name}" for name in ("tasks", "speed", "theory", "sweeps", "calculations", "channel_views", "reports")),
 )
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,7 @@ def test_install_of_the_wheel_built_from_the_source_distribution(python, source,
         "laser_wireless/py.typed",
         "laser_wireless/__init__.py",
         "laser_wireless/benchmarks/presets/digits.yaml",
+        *(f"laser_wireless/benchmarks/reports/browser/{path.name}" for path in BROWSER.iterdir()),
     } <= inside
     assert not [name for name in inside if not name.startswith(("laser_wireless/", "laser_wireless-"))]
     pip(python, wheel)

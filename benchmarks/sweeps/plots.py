@@ -27,6 +27,7 @@ from laser_wireless.benchmarks.picture import (
 )
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
+from laser_wireless.benchmarks.sweeps.power_panel import has_power_intervals, plot_needed_power
 from laser_wireless.benchmarks.sweeps.sweep import Z_SGD, Sweep
 
 _MANY = 4  # schemes; more of them have their legend beside the picture
@@ -75,6 +76,8 @@ def plot_sweep(
 ) -> Figure:
     """Draw metric against budget, and the saving against the target; as PNG and PDF beside each other.
 
+    Rows of savings.csv that hold intervals of the power needed (power_low, power_high) have it drawn against the target too.
+
     Args:
         sweep: what was compared.
         table: rows of table.csv.
@@ -85,13 +88,17 @@ def plot_sweep(
         apart: draw them in a panel of their own.
     """
     many = len(sweep.schemes) > _MANY
-    alone = apart and bool(published)
-    figure = Figure(figsize=((13 if many else 10.5) + 5 * alone, 4.8 if many else 5.2), layout="constrained")
-    left, *middle, right = figure.subplots(1, 2 + alone, width_ratios=(1.45, 1.2, 1) if alone else (1.45, 1))
-    _plot_curves(left, sweep, table, () if alone else published)
-    for axes in middle:
-        _plot_published_alone(axes, sweep, published)
-    _plot_savings(right, sweep, saved)
+    alone, powers = apart and bool(published), has_power_intervals(saved)
+    width = (13 if many else 10.5) + 5 * alone + 4 * powers
+    figure = Figure(figsize=(width, 4.8 if many else 5.2), layout="constrained")
+    ratios = (1.45, *([1.2] * alone), *([1] * powers), 1)
+    left, *middle, right = figure.subplots(1, len(ratios), width_ratios=ratios)
+    plot_curves(left, sweep, table, () if alone else published)
+    if alone:
+        _plot_published_alone(middle[0], sweep, published)
+    if powers:
+        plot_needed_power(middle[-1], sweep, saved)
+    plot_savings(right, sweep, saved)
     for axes in (left, *middle, right):
         axes.grid(alpha=0.25)
         readable(axes)
@@ -101,7 +108,7 @@ def plot_sweep(
     return save(figure, path)
 
 
-def _plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Sequence[Row]) -> None:
+def plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Sequence[Row]) -> None:
     """Each scheme's mean with its interval over seeds; marks at the rim where it diverged, or where runs failed."""
     curves = {scheme: dots for scheme in sweep.schemes if (dots := dots_of(sweep, table, scheme))}
     free = [dot for dot in dots_of(sweep, table, NOISELESS) if math.isfinite(dot.mean)]
@@ -198,7 +205,7 @@ def _plot_published_alone(axes: Axes, sweep: Sweep, published: Sequence[Row]) ->
     axes.set_ylabel(sweep.metric)
 
 
-def _plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
+def plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     """Power saved against the reference for each target: lines over the targets, or side by side for many schemes."""
     many = len(sweep.schemes) > _MANY
     reference = reference_of(sweep, rows)

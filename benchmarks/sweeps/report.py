@@ -54,7 +54,7 @@ def report(
     write_json(folder / "environment.json", {"study": name, **_made_in(rows)})
     draw(sweep, folder, name, published, apart, second)
     print(aligned(table))
-    print(f"\n{_protocol(sweep)}")
+    print(f"\n{protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
     if edges:
         print(f"{len(edges)} of {len(table)} chosen rates lie at an edge of the grid (rate_at_edge): widen it to be sure.")
@@ -142,7 +142,7 @@ def _failures(reasons: Sequence[str]) -> list[str]:
     return [f"failed: {first}" + (f", and {len(more)} more like it" if more else "") for first, *more in alike.values()]
 
 
-def _protocol(sweep: Sweep) -> str:
+def protocol(sweep: Sweep) -> str:
     """How candidates were chosen and results taken, in words that hold for this sweep."""
     grids = {scheme: grid_of(sweep.learning_rates, scheme) for scheme in sweep.schemes}
     count = len(next(iter(grids.values())))

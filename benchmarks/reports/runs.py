@@ -51,8 +51,11 @@ def runs_of(found: SweepFolder) -> Runs | None:
     curves: list[Row] = []
     seconds: dict[tuple[str, float], float] = {}
     remarks = []
-    taken = [entry for entry, row in zip(entries, rows, strict=True) if row["chosen"] == "yes"]
-    for key, group in itertools.groupby(taken, lambda entry: (entry.known["scheme"], entry.known["energy_budget"])):
+    taken: dict[tuple[str, float], list[RunEntry]] = {}
+    for entry, row in zip(entries, rows, strict=True):
+        if row["chosen"] == "yes":
+            taken.setdefault((row["scheme"], row["energy_budget"]), []).append(entry)
+    for key, group in taken.items():
         members = [member for member in (_Member.read(entry) for entry in group) if member.evaluations]
         if not members:
             continue

@@ -11,9 +11,12 @@ from helpers.sweep_folders import NASTY, many, write_folder
 from helpers.sweep_rows import diverge, fail
 
 from laser_wireless.benchmarks.cli import main
+from laser_wireless.benchmarks.loading import run_entries
 from laser_wireless.benchmarks.picture import style_of
 from laser_wireless.benchmarks.records import read_csv, write_csv
 from laser_wireless.benchmarks.reports.night_colours import CONTRAST, NIGHT, contrast
+from laser_wireless.benchmarks.reports.runs import runs_of
+from laser_wireless.benchmarks.reports.sweep_folder import read_sweep_folder
 
 CURVES = {NASTY: [3.0, 2.0, 1.0], "laser": [3.5, 2.2, 0.9], "z-sgd": [4.0, 3.0, 2.0], "noiseless": [1.0, 1.0, 0.5]}
 SWEEP = """
@@ -194,6 +197,15 @@ def computed(tmp_path_factory):
     words = ["--device", "cpu", "--jobs", "1", "--output", str(root / "sweep")]
     assert main(["sweep", str(root / "mine.yaml"), *words]) == 0
     return root / "sweep"
+
+
+def test_runs_in_any_order_make_one_curve_for_each_scheme_and_budget(computed, monkeypatch):
+    found = read_sweep_folder(computed)
+    ordered = runs_of(found)
+    by_seed = sorted(run_entries(computed), key=lambda entry: entry.known["seed"])
+    monkeypatch.setattr("laser_wireless.benchmarks.reports.runs.run_entries", lambda path: by_seed)
+    keys = [(curve["scheme"], curve["budget"], curve["quantity"]) for curve in runs_of(found).curves]
+    assert len(set(keys)) == len(keys) == len(ordered.curves)
 
 
 @needs_browser

@@ -269,7 +269,8 @@ _SWEEP_OWN = """
   --dry-run          say how many runs there are and how long they would take; nothing is written
   --search           in place of the whole grid: rates by descent and halving, budgets by bisection, seeds where they count,
                      until each saving is known to --search.width_db [1] dB, or after --search.max_runs [2000] runs;
-                     --search.resolution_db [6.5], --search.max_seeds [64], --search.fixed_rates [false]"""
+                     --search.resolution_db [6.5], --search.max_seeds [64], --search.every_budget [false],
+                     --search.fixed_rates [false]"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\

@@ -52,6 +52,7 @@ class Search:
         max_runs: at which it ends in any case.
         resolution_db: distance of the two budgets around a needed power, at most; a factor of four is 6.02 dB.
         max_seeds: of a candidate at a budget.
+        every_budget: settle all budgets of the sweep, for whole curves, instead of those around needed powers.
         fixed_rates: choose among the learning rates of the sweep alone, instead of going beyond where they end.
     """
 
@@ -59,6 +60,7 @@ class Search:
     max_runs: int = 2000
     resolution_db: float = 6.5
     max_seeds: int = 64
+    every_budget: bool = False
     fixed_rates: bool = False
 
     def __post_init__(self) -> None:
@@ -149,6 +151,8 @@ class SearchState:
         self._most = max(base, search.max_seeds)
         ends = (sweep.energy_budgets[0], sweep.energy_budgets[-1])
         self._wanted = {Node(scheme, budget): min(_SCOUTS, base) for budget in ends for scheme in sweep.schemes}
+        if search.every_budget:
+            self._wanted = {Node(scheme, budget): base for budget in sweep.energy_budgets for scheme in sweep.schemes}
         self._wanted[Node(NOISELESS, ends[1])] = base
         self._starts: dict[Node, tuple[int, int]] = {}
         self._has_targets = bool(sweep.targets)

@@ -97,6 +97,13 @@ def test_far_budgets_are_halved_in_db():
     assert needed == pytest.approx(PROBLEM.power_db(1.5), abs=2.5)
 
 
+def test_whole_curves_have_every_budget_and_seed():
+    state = search(known_sweep(), Search(width_db=20, every_budget=True))
+    curves = choose(state.sweep, state.rows)
+    assert [point.num_seeds for point in curves["laser"] + curves["z-sgd"]] == [5] * 8
+    assert len(state.rows) < 450 / 3
+
+
 def test_targets_are_chosen_where_the_ends_of_all_curves_pass():
     state = search(known_sweep(targets=None), Search(width_db=30))
     assert len(state.sweep.targets) == 4

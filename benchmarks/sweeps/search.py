@@ -34,6 +34,7 @@ _FILE = "search.csv"
 _FAR, _NEAR = 3, 2  # strides over learning rates: at a scheme's first budgets, and beside one that is known
 _SCOUTS = 2  # seeds while budgets are sought
 _MARGIN = 1.1  # more seeds than the width asks for, so that it is met at the first try
+_UNSURE = 3.0  # over the seeds: share by which a width is taken for wider, lest a search end where it only seems narrow
 _ALIKE = 0.7  # of the widest interval: these are narrowed together
 
 
@@ -268,6 +269,9 @@ class SearchState:
     def _want_narrower(self, curves: _Curves, needed: _Needed, draws: SeedDraws) -> None:
         """More seeds around the widest intervals, as many as should make them narrow enough, twice as many at most."""
         widths = self._widths(needed, draws)
+        for scheme, target in widths:
+            seeds = min(needed[name, target].num_seeds for name in (scheme, self.sweep.baseline))
+            widths[scheme, target] *= 1 + _UNSURE / seeds
         wide = {key: width for key, width in widths.items() if width > self.search.width_db}
         most = max(wide.values(), default=0)
         for (scheme, target), width in wide.items():

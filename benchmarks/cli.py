@@ -139,6 +139,8 @@ def _claim(folder: Path) -> None:
 
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
+    from laser_wireless.benchmarks.sweeps.engines.choice import engine_of
+    from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
     from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
 
@@ -155,25 +157,27 @@ def _sweep(words: list[str]) -> int:
     if file:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
-    study = study_of(content)
+    study, engine = study_of(content), engine_of(content, given)
     spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
-    lay_over(given, spec, own, study.settings, [*study.others, "scale"])
+    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
+        return _help("sweep", study.settings, spec, examples, f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}")
+    if study.expect is None and engine != LOCAL:
+        raise BadConfiguration("--engine is for sweeps over power; this study computes nothing, or one run only")
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
     if only_expect:
         if study.expect is None:
             raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
-        return study.expect(spec, folder, own["device"], own["jobs"])
+        return study.expect(spec, folder, own["device"], own["jobs"], engine)
     with traceback_in(folder):
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
-        return go(Place(folder, name, own["device"], own["jobs"], reports))
+        return go(Place(folder, name, own["device"], own["jobs"], reports, engine))
 
 
 def _channel(words: list[str]) -> int:
@@ -225,6 +229,14 @@ def _check(words: list[str]) -> int:
     return check(words)
 
 
+def _engine_options(engine: object) -> str:
+    """What can be set of the engine that was chosen, after what can be set of the command."""
+    from laser_wireless.benchmarks import help_text
+
+    options = help_text.options_of(type(engine), "engine.", components=False)
+    return f"\n{options}" if options else ""
+
+
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
     from laser_wireless.benchmarks import help_text
 
@@ -245,7 +257,8 @@ Name a component before --help to see its arguments:
 _DRY_RUN = "--dry-run"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
-  --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]
+  --jobs N           processes at a time; 0 for one per core, one in all on a GPU; of SLURM 20 jobs [default 0]
+  --engine ENGINE    who computes the runs: local, slurm or dask; name it before --help to see its arguments [default local]
   --dry-run          say how many runs there are and how long they would take; nothing is written"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16

@@ -112,14 +112,23 @@ class _Claim:
     def beat(self) -> None:
         """Change the content; opened and closed each time, which is what makes it seen by other machines."""
         self._beats += 1
-        with suppress(OSError), open(self._paths[0], "r+") as file:
-            file.write(self._content())
+        with suppress(OSError):
+            if self._is_ours():
+                with open(self._paths[0], "r+") as file:
+                    file.write(self._content())
 
     def release(self) -> None:
         """Remove the files."""
+        with suppress(OSError):
+            if not self._is_ours():
+                return
         for path in self._paths:
             with suppress(OSError):
                 path.unlink()
+
+    def _is_ours(self) -> bool:
+        """Whether this process was not taken for dead, and its run given to another meanwhile."""
+        return str(self._words["claim"]) in self._paths[0].read_text(encoding="utf-8", errors="replace")
 
     def _content(self) -> str:
         return json.dumps({**self._words, "beats": f"{self._beats:012d}"}) + "\n"
@@ -147,7 +156,7 @@ def _claim(folder: Path, abandoned: Collection[str]) -> _Claim | Taken | None:
             return Taken("another process", "")
         others = _claims_in(folder).keys() - before.keys() - {folder / f"{_NAME}{number}"}
         if others:  # made meanwhile under another number, after the files of the dead were removed
-            _Claim(folder / f"{_NAME}{number}", []).release()
+            (folder / f"{_NAME}{number}").unlink()
             return Taken("another process", "")
         return claim
     except OSError:
@@ -155,13 +164,14 @@ def _claim(folder: Path, abandoned: Collection[str]) -> _Claim | Taken | None:
 
 
 def _claims_in(folder: Path) -> dict[Path, str]:
-    """Claims of a run's folder with their contents; one that is removed meanwhile is none."""
+    """Claims of a run's folder, each with its content and its file's number and time; one removed meanwhile is none."""
     found = {}
     with suppress(OSError):
         for name in os.listdir(folder):
             if name.startswith(_NAME) and name.removeprefix(_NAME).isdecimal():
-                with suppress(OSError):
-                    found[folder / name] = (folder / name).read_text(encoding="utf-8", errors="replace")
+                with suppress(OSError), open(folder / name, encoding="utf-8", errors="replace") as file:
+                    status = os.fstat(file.fileno())  # tells those apart of which nothing was written yet
+                    found[folder / name] = f"{file.read().strip()}\n{status.st_ino} {status.st_mtime_ns}"
     return found
 
 
@@ -173,7 +183,7 @@ def _owner(claims: dict[Path, str], abandoned: Collection[str]) -> Taken | None:
     for content in claims.values():
         if content not in abandoned:
             try:
-                words = json.loads(content)
+                words = json.loads(content.partition("\n")[0])
                 owner, is_dead = f"process {words['process']} on {words['host']}", _is_dead(words)
             except (ValueError, TypeError, KeyError):  # not written to its end, now or for ever
                 owner, is_dead = "another process", False

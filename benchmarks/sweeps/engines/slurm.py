@@ -178,8 +178,6 @@ class _Watch:
 
 
 def _result(job: Job[Any]) -> Any:
-    error = job.exception()
-    if error is None:
+    if job.exception() is None:
         return job.result()
-    said = str(error).strip().rpartition("\n")[2]
-    return Ended(1, f"its SLURM job {job.job_id} raised {said}, {TRIES} times; see {job.paths.stderr}")
+    return Ended(1, f"its SLURM job {job.job_id} raised an error, {TRIES} times; see {job.paths.stderr}")

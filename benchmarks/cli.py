@@ -268,6 +268,7 @@ _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.r
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep digits --dry-run
   laser sweep cifar10-power --scale small
+  laser sweep digits --engine slurm --engine.partition long --engine.time_min 120 --jobs 50
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion
   laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05

@@ -20,7 +20,7 @@ from laser_wireless.benchmarks.speed.measure import Clock
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
-from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, companies, places, run_from
+from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, at_a_time, cells, companies, place_of, run_from
 from laser_wireless.benchmarks.tasks import Split
 from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
 from laser_wireless.channels.uplinks.stacked import NotStackable
@@ -42,7 +42,7 @@ def expect(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engin
         0, the exit status.
     """
     place = torch_device(device)
-    count = places(engine, device, jobs)[1]
+    count = at_a_time(engine, jobs, place_of(engine, device))
     rows = [row for scheme in (*sweep.schemes, NOISELESS) for row in _of_scheme(sweep, scheme, root, place, count)]
     print(aligned(rows))
     left, hours = (sum(row[name] for row in rows) for name in ("left", "hours"))

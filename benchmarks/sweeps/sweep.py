@@ -11,13 +11,13 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote_plus
 
 import torch
@@ -285,6 +285,7 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: En
         rows with scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were tuned), seed and the run's
         result; status "failed" with a reason where a run raised an error (the others go on).
     """
+    jobs = at_a_time(engine, jobs, place_of(engine, device))
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
@@ -294,7 +295,8 @@ def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: En
     results: dict[int, Row] = {}
     with Progress(len(todo), "run", done=sum(was_done)) as progress:
         look = _Looks(progress, files, results)
-        for number, row in _outcomes([todo[number] for number in order], root, device, engine, jobs, look.now_and_then):
+        given = _Order([todo[number] for number in order], root, device, engine, jobs, look.now_and_then)
+        for number, row in _outcomes(given):
             results[order[number]] = row
             look.now()
     return [
@@ -333,36 +335,58 @@ class _Looks:
             self.now()
 
 
-def places(engine: Engine, device: Device, jobs: int) -> tuple[torch.device, int]:
-    """On what the runs compute, and how many companies of them at a time.
+def at_a_time(engine: Engine, jobs: int, place: torch.device) -> int:
+    """How many companies of runs an engine computes at a time.
 
     Raises:
-        ValueError: a negative number, or a device that this machine lacks, where it is this machine that computes.
+        ValueError: a negative number.
     """
     if jobs < 0:
         raise ValueError(f"jobs must be >= 0 (0: one per core), got {jobs}")
-    place = torch_device(device) if isinstance(engine, Local) else torch.device("cuda" if device == "cuda" else "cpu")
-    return place, engine.at_a_time(jobs, place)
+    return engine.at_a_time(jobs, place)
 
 
-def _outcomes(
-    todo: list[Cell], root: Path, device: Device, engine: Engine, jobs: int, tick: Callable[[], None]
-) -> Iterator[tuple[int, Row]]:
+def place_of(engine: Engine, device: Device) -> torch.device:
+    """On what the runs compute: "auto" is a GPU if this machine has one, where it is this machine that computes.
+
+    Raises:
+        ValueError: "cuda" without a GPU, likewise.
+    """
+    return torch_device(device) if engine.is_here else torch.device("cuda" if device == "cuda" else "cpu")
+
+
+class _Order(NamedTuple):
+    """What is to be computed: the runs, their sweep's folder, on which device, by whom, so many companies at a time."""
+
+    todo: list[Cell]
+    root: Path
+    device: Device
+    engine: Engine
+    jobs: int
+    tick: Callable[[], None]
+
+    def in_companies(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Runs as they are given out."""
+        place = place_of(self.engine, self.device)
+        found = companies([self.todo[number] for number in numbers], place, self.jobs)
+        return [[numbers[n] for n in company] for company in found]
+
+
+def _outcomes(order: _Order) -> Iterator[tuple[int, Row]]:
     """The rows of all runs by their number, as they are done; a run whose process ended is a failed one.
 
     Runs are computed side by side; where a process ended amid several of them, each gets one of its own, so that it is
     known which of them ended it. Runs that another sweep in this folder is at come last, from disk.
     """
-    place, jobs = places(engine, device, jobs)
-    others = RunsOfOthers([cell.folder(root) for cell in todo])
-    some = companies(todo, place, jobs)
+    others = RunsOfOthers([cell.folder(order.root) for cell in order.todo])
+    some = order.in_companies(range(len(order.todo)))
     while some:
         alone: list[list[int]] = []
-        if not isinstance(engine, Local):
-            stored = dict(_stored([number for numbers in some for number in numbers], todo, root, others))
+        if not isinstance(order.engine, Local):
+            stored = dict(_stored(order, [number for numbers in some for number in numbers], others))
             yield from ((number, row) for number, row in stored.items() if row is not None)
             some = [left for numbers in some if (left := [number for number in numbers if number not in stored])]
-        for numbers, outcome in _tried(some, todo, root, device, engine, jobs, tick, others.abandoned):
+        for numbers, outcome in _tried(order, some, others.abandoned):
             if not isinstance(outcome, Ended):
                 for number, row in zip(numbers, outcome, strict=True):
                     if isinstance(row, Taken):
@@ -372,37 +396,29 @@ def _outcomes(
             elif len(numbers) > 1:
                 alone.extend([number] for number in numbers)
             else:
-                cell = todo[numbers[0]]
-                yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {cell.folder(root)}"}
-        free = [] if alone else others.wait(tick)
-        some = alone or [[free[n] for n in numbers] for numbers in companies([todo[n] for n in free], place, jobs)]
+                folder = order.todo[numbers[0]].folder(order.root)
+                yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {folder}"}
+        some = alone or order.in_companies(others.wait(order.tick))
 
 
 def _tried(
-    some: list[list[int]],
-    todo: list[Cell],
-    root: Path,
-    device: Device,
-    engine: Engine,
-    jobs: int,
-    tick: Callable[[], None],
-    abandoned: frozenset[str],
+    order: _Order, some: list[list[int]], abandoned: frozenset[str]
 ) -> Iterator[tuple[list[int], list[Row | Taken] | Ended]]:
-    """What comes of companies of runs that an engine is given, or that one process of this machine computes: this one."""
-    cells = [[todo[number] for number in numbers] for numbers in some]
-    if jobs == 1 and isinstance(engine, Local):
+    """What comes of companies of runs that the engine is given, or that one process of this machine computes: this one."""
+    cells = [[order.todo[number] for number in numbers] for numbers in some]
+    if order.jobs == 1 and isinstance(order.engine, Local):
         for numbers, company in zip(some, cells, strict=True):
-            yield numbers, _execute(company, root, device, abandoned, tick)
+            yield numbers, _execute(company, order.root, order.device, abandoned, order.tick)
         return
-    works = [partial(_execute_in_a_process, company, root, device, abandoned) for company in cells]
-    for place, outcome in engine.do(works, jobs=jobs, folder=root, tick=tick):
+    works = [partial(_execute_in_a_process, company, order.root, order.device, abandoned) for company in cells]
+    for place, outcome in order.engine.do(works, jobs=order.jobs, folder=order.root, tick=order.tick):
         yield some[place], outcome
 
 
-def _stored(numbers: list[int], todo: list[Cell], root: Path, others: RunsOfOthers) -> Iterator[tuple[int, Row | None]]:
+def _stored(order: _Order, numbers: list[int], others: RunsOfOthers) -> Iterator[tuple[int, Row | None]]:
     """Runs that need no engine: the result on disk, or None for those that another sweep is at, which are put off."""
     for number in numbers:
-        folder, spec = todo[number].folder(root), todo[number].spec
+        folder, spec = order.todo[number].folder(order.root), order.todo[number].spec
         if others.is_at(number):
             others.put_off(number)
             yield number, None

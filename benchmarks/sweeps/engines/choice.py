@@ -32,8 +32,8 @@ def engine_of(content: Spec, given: dict[str, str]) -> Engine:
         hint = hints_of(resolve(spec["engine"]["class_path"], "engine")).get(path[1], Any)
         override(spec, path, value_of(given.pop(name), hint, name))
     engine: Engine = build(spec["engine"], "engine", Engine)
-    if not offers(type(engine), Engine):
-        raise BadConfiguration(f"engine must have the methods at_a_time, where and do of Engine, got {shown(engine)}")
+    if not offers(type(engine), Engine) or not all(hasattr(engine, name) for name in ("cores", "is_here")):
+        raise BadConfiguration(f"engine must have at_a_time, where, do, cores and is_here of Engine, got {shown(engine)}")
     return engine
 
 

@@ -36,6 +36,11 @@ class Engine(Protocol):
         """That one work occupies."""
         ...
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine computes, so that what it lacks is known at once."""
+        ...
+
     def do(
         self, works: Sequence[Work[T]], *, jobs: int, folder: Path, tick: Callable[[], None]
     ) -> Iterator[tuple[int, T | Ended]]:

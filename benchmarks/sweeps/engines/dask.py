@@ -49,6 +49,11 @@ class Dask:
         if find_spec("distributed") is None:
             raise ImportError("engine dask needs distributed: pip install 'laser-wireless[dask]'")
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the workers are of this machine."""
+        return not self.address
+
     def at_a_time(self, jobs: int, place: torch.device) -> int:
         """Works, one for each thread of the workers unless the user says otherwise; of this machine, one for each core."""
         if jobs:

@@ -21,6 +21,7 @@ class Local:
     """Processes of this machine, each with one thread."""
 
     cores = 1
+    is_here = True
 
     def at_a_time(self, jobs: int, place: torch.device) -> int:
         """Processes, 0 being one for each core (one in all on a GPU)."""

@@ -34,7 +34,7 @@ T = TypeVar("T")
 _AT_A_TIME = 20
 _LOOK_S, _ASK_S = 0.5, 5.0  # between looks for results, and between questions to SLURM
 _PATIENCE_S = 30.0  # for the result of a job that has ended to be seen from here
-_NOTICE_S = 60  # before the time limit, at which runs save their state
+_NOTICE_S = 60  # before the time limit, at which runs are interrupted
 _LOST = ("BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
 
 
@@ -46,7 +46,7 @@ class Slurm:
     Args:
         partition: to submit to; SLURM's own default if empty.
         account: to charge; SLURM's own default if empty.
-        time_min: time limit of a job in minutes. One that reaches it goes on from its checkpoints, twice.
+        time_min: time limit of a job in minutes. One that reaches it is tried again, from the checkpoints.
         cpus: cores of a job; its runs compute on one of them.
         mem_gb: memory of a job.
         gpus: of a job, for --device cuda.
@@ -60,6 +60,7 @@ class Slurm:
     mem_gb: float = 4.0
     gpus: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    is_here = False
 
     def __post_init__(self) -> None:
         for name, least in (("time_min", 2), ("cpus", 1), ("gpus", 0)):
@@ -125,7 +126,7 @@ def _submit(executor: Executor, work: Work[Any]) -> Job[Any]:
 
 
 def _until_notice(work: Shipped) -> Any:
-    """Do a work in a job; at the notice that its time is over it is interrupted, on which runs save their state."""
+    """Do a work in a job; at the notice that its time is over it is interrupted as by Ctrl-C."""
     signal.signal(signal.SIGUSR2, signal.default_int_handler)
     return work()
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 BEAT_S = 5.0
 """Between two changes of a claim's content."""
@@ -192,11 +192,16 @@ def _owner(claims: dict[Path, str], abandoned: Collection[str]) -> Taken | None:
     return None
 
 
-def _is_dead(words: dict[str, object]) -> bool:
+def _is_dead(words: dict[str, Any]) -> bool:
     """Whether a process is known to have ended: only those of this machine and container are."""
-    here = _this_process()
-    if not here["machine"] or words["machine"] != here["machine"]:
+    if not _machine() or words["machine"] != _machine():
         return False
+    try:
+        os.kill(words["process"], 0)
+    except PermissionError:  # of another user, and perhaps hidden: its claim tells
+        return False
+    except ProcessLookupError:
+        return True
     return _start_of(words["process"]) != words["started"]
 
 
@@ -210,12 +215,12 @@ def _machine() -> str:
         return ""
 
 
-def _this_process() -> dict[str, object]:
+def _this_process() -> dict[str, Any]:
     process = os.getpid()
     return {"host": socket.gethostname(), "machine": _machine(), "process": process, "started": _start_of(process)}
 
 
-def _start_of(process: object) -> str:
+def _start_of(process: int) -> str:
     """When a living process started, in the kernel's ticks, which tells it from a later one of its number; else empty."""
     try:
         state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

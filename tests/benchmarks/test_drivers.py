@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from distributed import LocalCluster
 from helpers.drivers import Driver, files_of
 from helpers.slurm_node import missing, slurm_node
 
@@ -130,6 +132,16 @@ def test_dask_with_a_worker_killed_leaves_the_same_tables(plain, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_there_and_workers_with_several_threads_elsewhere_do_as_well(plain, tmp_path):
+    prepare(tmp_path, TINY)
+    with LocalCluster(n_workers=1, threads_per_worker=2, memory_limit=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        driver = Driver(tmp_path, ["tiny.yaml", "--engine", "dask", "--engine.address", address])
+        assert end_of(driver, driver.start()) == plain
+    assert runs_computed(tmp_path, 1) == RUNS
+
+
+@pytest.mark.slow
 def test_slurm_with_a_job_killed_leaves_the_same_tables(tmp_path):
     if reason := missing():
         pytest.skip(reason)
@@ -145,3 +157,7 @@ def test_slurm_with_a_job_killed_leaves_the_same_tables(tmp_path):
         wait_for(lambda: of_engine(driver, "submitit.core._submit") and (driver.folder / "models.log").exists())
         os.kill(max(of_engine(driver, "submitit.core._submit")), signal.SIGKILL)
         assert end_of(driver, main) == plain
+        asked = ["squeue", "--noheader", "--states=all", "--format=%T"]
+        states = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert states.count("FAILED") == 1
+    assert set(states) == {"FAILED", "COMPLETED"}

@@ -110,4 +110,4 @@ def test_each_work_has_its_own_end_under_slurm(cluster, works, tmp_path):
     assert ["RuntimeError: on purpose" in log.read_text() for log in logs] == [True, False]
     wait_for(lambda: not process.exists(), 30)
     command = ["squeue", "--noheader", "--states=CANCELLED", "--format=%T"]
-    assert "CANCELLED" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    wait_for(lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["CANCELLED"])

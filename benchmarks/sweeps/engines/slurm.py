@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _AT_A_TIME = 20
 _LOOK_S, _ASK_S = 0.5, 5.0  # between looks for results, and between questions to SLURM
-_PATIENCE_S = 30.0  # for the result of a job that has ended to be seen from here
+_PATIENCE_S = 90.0  # for the result of a job that has ended to be seen from here
 _NOTICE_S = 60  # before the time limit, at which runs are interrupted
 _LOST = ("BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
 

@@ -142,6 +142,8 @@ def _claim(folder: Path) -> None:
 
 def _sweep(words: list[str]) -> int:
     """Compare schemes, or run another study of a YAML file."""
+    from laser_wireless.benchmarks.sweeps.engines.choice import engine_of
+    from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
     from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
 
@@ -159,27 +161,29 @@ def _sweep(words: list[str]) -> int:
     if file:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
-    study = study_of(content)
+    study, engine = study_of(content), engine_of(content, given)
     spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
     if searches:
         spec.setdefault("search", {})
-    lay_over(given, spec, own, study.settings, [*study.others, "scale"])
+    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        return _help("sweep", study.settings, spec, examples, _COMMON + _SWEEP_OWN)
+        return _help("sweep", study.settings, spec, examples, f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}")
+    if study.expect is None and engine != LOCAL:
+        raise BadConfiguration("--engine is for sweeps over power; this study computes nothing, or one run only")
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
     if only_expect:
         if study.expect is None:
             raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
-        return study.expect(spec, folder, own["device"], own["jobs"])
+        return study.expect(spec, folder, own["device"], own["jobs"], engine)
     with traceback_in(folder):
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
-        return go(Place(folder, name, own["device"], own["jobs"], reports))
+        return go(Place(folder, name, own["device"], own["jobs"], reports, engine))
 
 
 def _channel(words: list[str]) -> int:
@@ -245,6 +249,14 @@ def _check(words: list[str]) -> int:
     return check(words)
 
 
+def _engine_options(engine: object) -> str:
+    """What can be set of the engine that was chosen, after what can be set of the command."""
+    from laser_wireless.benchmarks import help_text
+
+    options = help_text.options_of(type(engine), "engine.", components=False)
+    return f"\n{options}" if options else ""
+
+
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
     from laser_wireless.benchmarks import help_text
 
@@ -265,7 +277,8 @@ Name a component before --help to see its arguments:
 _DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
-  --jobs N           processes at a time; 0 for one per core, one in all on a GPU [default 0]
+  --jobs N           processes at a time; 0 for one per core, one in all on a GPU; of SLURM 20 jobs [default 0]
+  --engine ENGINE    who computes the runs: local, slurm or dask; name it before --help to see its arguments [default local]
   --dry-run          say how many runs there are and how long they would take; nothing is written
   --search           in place of the whole grid: rates by descent and halving, budgets by bisection, seeds where they count,
                      until each saving is known to --search.width_db [1] dB, or after --search.max_runs [2000] runs;
@@ -280,6 +293,7 @@ _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep digits --dry-run
   laser sweep digits --search --search.width_db 2 --targets '[0.2]'
   laser sweep cifar10-power --scale small
+  laser sweep digits --engine slurm --engine.partition long --engine.time_min 120 --jobs 50
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion
   laser channel --fading Rician --fading.k_factor 10 --power_control TruncatedInversion --power_control.threshold 0.05

@@ -18,7 +18,9 @@ from laser_wireless.benchmarks.records import Row, aligned
 from laser_wireless.benchmarks.side_by_side import Company, at_once
 from laser_wireless.benchmarks.speed.measure import Clock
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, companies, processes_of, run_from
+from laser_wireless.benchmarks.sweeps.engines.contract import Engine
+from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
+from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, at_a_time, cells, companies, place_of, run_from
 from laser_wireless.benchmarks.tasks import Split
 from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
 from laser_wireless.channels.uplinks.stacked import NotStackable
@@ -26,7 +28,7 @@ from laser_wireless.channels.uplinks.stacked import NotStackable
 _TIMED = 5  # rounds
 
 
-def expect(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> int:
+def expect(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> int:
     """Print what `run_sweep` would do.
 
     Args:
@@ -34,22 +36,23 @@ def expect(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> int:
         root: folder of the sweep, where some runs may be done already.
         device: where to compute.
         jobs: processes at a time, as for `run_sweep`.
+        engine: which would compute; what takes how long is measured on this machine all the same.
 
     Returns:
         0, the exit status.
     """
     place = torch_device(device)
-    count = processes_of(place, jobs)
+    count = at_a_time(engine, jobs, place_of(engine, device))
     rows = [row for scheme in (*sweep.schemes, NOISELESS) for row in _of_scheme(sweep, scheme, root, place, count)]
     print(aligned(rows))
     left, hours = (sum(row[name] for row in rows) for name in ("left", "hours"))
     longest = max((row["hours"] * 3600 / max(1, row["left"]) * row["together"] for row in rows if row["left"]), default=0.0)
     passed = tqdm.format_interval(max(hours * 3600 / count, longest))
     print(
-        f"\n{sum(row['runs'] for row in rows)} runs, {left} left to do: about {passed} on {count} "
-        f"process{'' if count == 1 else 'es'} of this machine\n"
+        f"\n{sum(row['runs'] for row in rows)} runs, {left} left to do: about {passed} on {engine.where(count)}, "
+        f"{hours * engine.cores:.2g} {'GPU' if place.type == 'cuda' else 'core'} hours\n"
         "together: runs that a process computes side by side, 1 where that cannot be; ms: for a round of one run, median of "
-        f"{_TIMED},\nmeasured now; hours: of one process, evaluations included. Not counted: start of processes and pictures"
+        f"{_TIMED},\nmeasured now; hours: of one process, evaluations included. Not counted: queues, starts, pictures"
     )
     return 0
 

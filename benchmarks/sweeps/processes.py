@@ -23,20 +23,27 @@ from laser_wireless.channels import child_process
 
 T = TypeVar("T")
 
-_TRIES = 2  # of work amid which its process ended: it may have been killed for what others did
+TRIES = 2
+"""Of work amid which its process ended: it may have been killed for what others did."""
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of a process that computes on one core."""
+
 _PATIENCE_S = 2.0  # for a process to end by itself
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Ended(NamedTuple):
-    """How the process ended that was at it; code: exit status, or less a signal's number."""
+    """How the process ended that was at it; code: exit status, or less a signal's number; how: in words, if not by that."""
 
     code: int
+    how: str = ""
 
     def __str__(self) -> str:
+        if self.how:
+            return self.how
         name = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit status {self.code}"
         hint = "; is memory short? fewer --jobs need less" if self.code == -signal.SIGKILL else ""
-        return f"its process ended with {name}, {_TRIES} times{hint}"
+        return f"its process ended with {name}, {TRIES} times{hint}"
 
 
 def in_processes(
@@ -67,7 +74,7 @@ def in_processes(
                     yield number, outcome
                     continue
                 tries[number] += 1
-                if tries[number] < _TRIES:
+                if tries[number] < TRIES:
                     waiting.append(number)
                 else:
                     yield number, outcome
@@ -85,7 +92,7 @@ class _Process:
                 child_process.command(worker.__file__, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**_ONE_THREAD, **os.environ},
+                env={**ONE_THREAD, **os.environ},
             )
         self.number = -1
         self._send(sys.path)

@@ -21,6 +21,8 @@ from laser_wireless.benchmarks.assembly import BadConfiguration, call
 from laser_wireless.benchmarks.records import Row, read_csv, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, Candidate, combinations_of, grid_of
 from laser_wireless.benchmarks.sweeps.choices import Point, choose, judged
+from laser_wireless.benchmarks.sweeps.engines.contract import Engine
+from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
 from laser_wireless.benchmarks.sweeps.race import Ladder, Place, next_runs, ranked
 from laser_wireless.benchmarks.sweeps.required_power import Curve, NeededPower
 from laser_wireless.benchmarks.sweeps.savings import saving_of, targets_of
@@ -110,7 +112,7 @@ def searched_runs(root: Path) -> list[Row] | None:
     return [{**row, "arguments": str(row["arguments"])} for row in read_csv(file)] if file.exists() else None
 
 
-def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jobs: int) -> Found:
+def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> Found:
     """Search; what is done already is read.
 
     Args:
@@ -119,7 +121,8 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
         search: how far.
         root: folder of the sweep.
         device: where each run computes.
-        jobs: processes at a time; 0 for one per core (one in all on a GPU).
+        jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
+        engine: which computes the runs.
     """
     state, asked_for = SearchState(sweep, search), list[Row]()
     while asked := state.next_cells():
@@ -129,7 +132,7 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
         asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
         write_csv(root / _FILE, asked_for)
         print(f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more", file=sys.stderr)
-        state.take(asked, run_cells(asked, root, device=device, jobs=jobs))
+        state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=engine))
     return Found(state.sweep, state.rows, state.widths())
 
 

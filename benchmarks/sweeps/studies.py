@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.published import read_published
 from laser_wireless.benchmarks.training_run import Device, torch_device
 from laser_wireless.benchmarks.value_words import shown
@@ -15,7 +16,7 @@ from laser_wireless.benchmarks.value_words import shown
 class Place(NamedTuple):
     """Where a study writes and computes: folder, name in titles, torch device by its name, processes (0: one per core).
 
-    reports: where tables and pictures go: the folder, unless it cannot be written.
+    reports: where tables and pictures go: the folder, unless it cannot be written. engine: computes the runs of a sweep.
     """
 
     folder: Path
@@ -23,6 +24,7 @@ class Place(NamedTuple):
     device: Device
     jobs: int
     reports: Path
+    engine: Engine
 
 
 class Study(NamedTuple):
@@ -33,7 +35,7 @@ class Study(NamedTuple):
     settings: the class whose arguments its YAML gives.
     others: what its YAML may hold beside them.
     prepare: checks the plain content and returns what is left to do, which returns the exit status.
-    expect: says what that would take, given content, folder, device and jobs; None where it is not known.
+    expect: says what that would take, given content, folder, device, jobs and engine; None where it is not known.
     """
 
     entry: Spec
@@ -41,7 +43,7 @@ class Study(NamedTuple):
     settings: Callable[..., Any]
     others: tuple[str, ...]
     prepare: Callable[[Spec], Callable[[Place], int]]
-    expect: Callable[[Spec, Path, Device, int], int] | None = None
+    expect: Callable[[Spec, Path, Device, int, Engine], int] | None = None
 
 
 def study_of(spec: Spec) -> Study:
@@ -75,21 +77,22 @@ def _power() -> Study:
             )
 
         def run(place: Place) -> int:
+            where: dict[str, Any] = {"device": place.device, "jobs": place.jobs, "engine": place.engine}
             if search is None:
-                rows = sweeps.run_sweep(sweep, place.folder, device=place.device, jobs=place.jobs)
+                rows = sweeps.run_sweep(sweep, place.folder, **where)
                 return report(sweep, rows, place.reports, place.name, shown, apart, draw)
-            found = search_sweep(sweep, search, place.folder, device=place.device, jobs=place.jobs)
+            found = search_sweep(sweep, search, place.folder, **where)
             status = report(found.sweep, found.rows, place.reports, place.name, shown, apart)
             print(f"search: {len(found.rows)} runs; {found.remark}")
             return status
 
         return run
 
-    def expect(spec: Spec, folder: Path, device: Device, jobs: int) -> int:
+    def expect(spec: Spec, folder: Path, device: Device, jobs: int, engine: Engine) -> int:
         from laser_wireless.benchmarks.sweeps import expected
 
         sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
-        return expected.expect(sweep, folder, device=device, jobs=jobs)
+        return expected.expect(sweep, folder, device=device, jobs=jobs, engine=engine)
 
     return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.BESIDE, prepare, expect)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote_plus
 
 import torch
@@ -38,8 +38,12 @@ from laser_wireless.benchmarks.sweeps.candidates import (
     check_grids,
     read_schemes,
 )
-from laser_wireless.benchmarks.sweeps.processes import Ended, in_processes
-from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, TrainingRun, torch_device, train
+from laser_wireless.benchmarks.sweeps.claims import Taken, claimed
+from laser_wireless.benchmarks.sweeps.engines.contract import Engine
+from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, Local
+from laser_wireless.benchmarks.sweeps.others import RunsOfOthers
+from laser_wireless.benchmarks.sweeps.processes import Ended
+from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, RunInFolder, TrainingRun, torch_device, train
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
@@ -281,27 +285,29 @@ def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
     return {**compressor, "init_args": {**compressor["init_args"], **arguments}}
 
 
-def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int) -> list[Row]:
+def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
     """Run what is not done yet and return one row per run; see `run_cells`."""
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
-    return run_cells(todo, root, device=device, jobs=jobs)
+    return run_cells(todo, root, device=device, jobs=jobs, engine=engine)
 
 
-def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int) -> list[Row]:
+def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
     """Run those of some runs that are not done yet.
+
+    Several sweeps in one folder at the same time, of this machine or of several, share the runs: none is computed twice.
 
     Args:
         todo: the runs.
         root: folder of the sweep.
         device: where each run computes.
-        jobs: processes at a time; 0 for one per core (one in all on a GPU).
+        jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
+        engine: which computes the runs.
 
     Returns:
         rows with run (its folder's name), scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were
         tuned), seed and the run's result; status "failed" with a reason where a run raised an error (the others go on).
     """
-    place = torch_device(device)
-    jobs = processes_of(place, jobs)
+    jobs = at_a_time(engine, jobs, place_of(engine, device))
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
     files = [cell.folder(root) / "result.json" for cell in todo]
@@ -310,7 +316,8 @@ def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int) ->
     results: dict[int, Row] = {}
     with Progress(len(todo), "run", done=sum(was_done)) as progress:
         look = _Looks(progress, files, results)
-        for number, row in _outcomes([todo[number] for number in order], root, device, jobs, look.now_and_then):
+        given = _Order([todo[number] for number in order], root, device, engine, jobs, look.now_and_then)
+        for number, row in _outcomes(given):
             results[order[number]] = row
             look.now()
     return [{**known_of(cell, root), **results[number]} for number, cell in enumerate(todo)]
@@ -339,42 +346,99 @@ class _Looks:
             self.now()
 
 
-def processes_of(place: torch.device, jobs: int) -> int:
-    """Processes at a time, 0 being one for each core (one in all on a GPU).
+def at_a_time(engine: Engine, jobs: int, place: torch.device) -> int:
+    """How many companies of runs an engine computes at a time.
 
     Raises:
         ValueError: a negative number.
     """
     if jobs < 0:
         raise ValueError(f"jobs must be >= 0 (0: one per core), got {jobs}")
-    return jobs or (1 if place.type == "cuda" else len(os.sched_getaffinity(0)))
+    return engine.at_a_time(jobs, place)
 
 
-def _outcomes(
-    todo: list[Cell], root: Path, device: Device, jobs: int, tick: Callable[[], None]
-) -> Iterator[tuple[int, Row]]:
+def place_of(engine: Engine, device: Device) -> torch.device:
+    """On what the runs compute: "auto" is a GPU if this machine has one, where it is this machine that computes.
+
+    Raises:
+        ValueError: "cuda" without a GPU, likewise.
+    """
+    return torch_device(device) if engine.is_here else torch.device("cuda" if device == "cuda" else "cpu")
+
+
+class _Order(NamedTuple):
+    """What is to be computed: the runs, their sweep's folder, on which device, by whom, so many companies at a time."""
+
+    todo: list[Cell]
+    root: Path
+    device: Device
+    engine: Engine
+    jobs: int
+    tick: Callable[[], None]
+
+    def in_companies(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Runs as they are given out."""
+        place = place_of(self.engine, self.device)
+        found = companies([self.todo[number] for number in numbers], place, self.jobs)
+        return [[numbers[n] for n in company] for company in found]
+
+
+def _outcomes(order: _Order) -> Iterator[tuple[int, Row]]:
     """The rows of all runs by their number, as they are done; a run whose process ended is a failed one.
 
     Runs are computed side by side; where a process ended amid several of them, each gets one of its own, so that it is
-    known which of them ended it.
+    known which of them ended it. Runs that another sweep in this folder is at come last, from disk.
     """
-    together = companies(todo, torch_device(device), jobs)
-    if jobs == 1:
-        for numbers in together:
-            yield from zip(numbers, _execute([todo[n] for n in numbers], root, device, tick), strict=True)
-        return
-    alone: list[list[int]] = []
-    for some in (together, alone):
-        works = [partial(_execute_in_a_process, [todo[n] for n in numbers], root, device) for numbers in some]
-        for place, outcome in in_processes(works, jobs, tick):
-            numbers = some[place]
+    others = RunsOfOthers([cell.folder(order.root) for cell in order.todo])
+    some = order.in_companies(range(len(order.todo)))
+    while some:
+        alone: list[list[int]] = []
+        if not isinstance(order.engine, Local):
+            stored = dict(_stored(order, [number for numbers in some for number in numbers], others))
+            yield from ((number, row) for number, row in stored.items() if row is not None)
+            some = [left for numbers in some if (left := [number for number in numbers if number not in stored])]
+        for numbers, outcome in _tried(order, some, others.abandoned):
             if not isinstance(outcome, Ended):
-                yield from zip(numbers, outcome, strict=True)
+                for number, row in zip(numbers, outcome, strict=True):
+                    if isinstance(row, Taken):
+                        others.put_off(number)
+                    else:
+                        yield number, row
             elif len(numbers) > 1:
                 alone.extend([number] for number in numbers)
             else:
-                cell = todo[numbers[0]]
-                yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {cell.folder(root)}"}
+                folder = order.todo[numbers[0]].folder(order.root)
+                yield numbers[0], {"status": "failed", "reason": f"{outcome}; the run is {folder}"}
+        some = alone or order.in_companies(others.wait(order.tick))
+
+
+def _tried(
+    order: _Order, some: list[list[int]], abandoned: frozenset[str]
+) -> Iterator[tuple[list[int], list[Row | Taken] | Ended]]:
+    """What comes of companies of runs that the engine is given, or that one process of this machine computes: this one."""
+    cells = [[order.todo[number] for number in numbers] for numbers in some]
+    if order.jobs == 1 and isinstance(order.engine, Local):
+        for numbers, company in zip(some, cells, strict=True):
+            yield numbers, _execute(company, order.root, order.device, abandoned, order.tick)
+        return
+    works = [partial(_execute_in_a_process, company, order.root, order.device, abandoned) for company in cells]
+    for place, outcome in order.engine.do(works, jobs=order.jobs, folder=order.root, tick=order.tick):
+        yield some[place], outcome
+
+
+def _stored(order: _Order, numbers: list[int], others: RunsOfOthers) -> Iterator[tuple[int, Row | None]]:
+    """Runs that need no engine: the result on disk, or None for those that another sweep is at, which are put off."""
+    for number in numbers:
+        folder, spec = order.todo[number].folder(order.root), order.todo[number].spec
+        if others.is_at(number):
+            others.put_off(number)
+            yield number, None
+        elif (folder / "result.json").exists():
+            with claimed([folder]) as (taken,), suppress(Exception):  # an error is found again by the engine
+                quiet: dict[str, Any] = {"device": torch.device("cpu"), "tell": lambda line: None}
+                found = None if taken else RunInFolder(run_from(spec), folder, spec=spec, **quiet).result
+                if found is not None:
+                    yield number, found
 
 
 def companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int]]:
@@ -389,13 +453,27 @@ def companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int
     return found
 
 
-def _execute_in_a_process(cells: list[Cell], root: Path, device: Device) -> list[Row]:
+def _execute_in_a_process(cells: list[Cell], root: Path, device: Device, abandoned: frozenset[str]) -> list[Row | Taken]:
     """Run cells in a process that shares the cores with others."""
     torch.set_num_threads(1)
-    return _execute(cells, root, device)
+    return _execute(cells, root, device, abandoned)
 
 
-def _execute(cells: list[Cell], root: Path, device: Device, tick: Callable[[], None] = lambda: None) -> list[Row]:
+def _execute(
+    cells: list[Cell],
+    root: Path,
+    device: Device,
+    abandoned: frozenset[str] = frozenset(),
+    tick: Callable[[], None] = lambda: None,
+) -> list[Row | Taken]:
+    """Run those cells that no other process is at, which are claimed meanwhile."""
+    with claimed([cell.folder(root) for cell in cells], abandoned) as taken:
+        ours = [cell for cell, other in zip(cells, taken, strict=True) if other is None]
+        rows = iter(_execute_together(ours, root, device, tick))
+        return [next(rows) if other is None else other for other in taken]
+
+
+def _execute_together(cells: list[Cell], root: Path, device: Device, tick: Callable[[], None]) -> list[Row]:
     """Run cells side by side; if an error ends that, one after the other, so that each has its own row."""
     if len(cells) > 1:
         try:

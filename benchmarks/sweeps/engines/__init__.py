@@ -1,0 +1,1 @@
+"""Where the runs of a sweep are computed: in processes of this machine, by SLURM, by Dask."""

@@ -49,37 +49,56 @@ class Ended(NamedTuple):
 def in_processes(
     works: Sequence[Callable[[], T]], jobs: int, tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, T | Ended]]:
-    """Do all works, `jobs` at a time, and yield (number, result) as they are done.
+    """Do all works in processes that end with them; see `Processes.do`."""
+    with Processes() as processes:
+        yield from processes.do(works, jobs, tick)
 
-    Args:
-        works: functions of a module, or partials of them; what they raise ends their process.
-        jobs: processes at a time, each with one thread for sums in libraries.
-        tick: called about once a second.
-    """
-    waiting, tries = deque(range(len(works))), Counter[int]()
-    busy: list[_Process] = []
-    idle: list[_Process] = []
-    try:
-        while waiting or busy:
-            while waiting and len(busy) < jobs:
-                busy.append(idle.pop() if idle else _Process())
-                busy[-1].give(waiting.popleft(), works)
-            ready = wait([process.line for process in busy], timeout=1)
-            tick()
-            for process in [one for one in busy if one.line in ready or one.has_ended]:
-                busy.remove(process)
-                number, outcome = process.number, process.take()
-                if not isinstance(outcome, Ended):
-                    idle.append(process)
-                    yield number, outcome
-                    continue
-                tries[number] += 1
-                if tries[number] < TRIES:
-                    waiting.append(number)
-                else:
-                    yield number, outcome
-    finally:
-        _stop(idle + busy)
+
+class Processes:
+    """Processes that are made when they are needed, and live until this context ends."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Process] = []
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _stop(self._idle)
+
+    def do(
+        self, works: Sequence[Callable[[], T]], jobs: int, tick: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[int, T | Ended]]:
+        """Do all works, `jobs` at a time, and yield (number, result) as they are done.
+
+        Args:
+            works: functions of a module, or partials of them; what they raise ends their process.
+            jobs: processes at a time, each with one thread for sums in libraries.
+            tick: called about once a second.
+        """
+        waiting, tries = deque(range(len(works))), Counter[int]()
+        busy: list[_Process] = []
+        try:
+            while waiting or busy:
+                while waiting and len(busy) < jobs:
+                    busy.append(self._idle.pop() if self._idle else _Process())
+                    busy[-1].give(waiting.popleft(), works)
+                ready = wait([process.line for process in busy], timeout=1)
+                tick()
+                for process in [one for one in busy if one.line in ready or one.has_ended]:
+                    busy.remove(process)
+                    number, outcome = process.number, process.take()
+                    if not isinstance(outcome, Ended):
+                        self._idle.append(process)
+                        yield number, outcome
+                        continue
+                    tries[number] += 1
+                    if tries[number] < TRIES:
+                        waiting.append(number)
+                    else:
+                        yield number, outcome
+        finally:
+            _stop(busy)
 
 
 class _Process:

@@ -22,7 +22,7 @@ from laser_wireless.benchmarks.records import Row, read_csv, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, Candidate, combinations_of, grid_of
 from laser_wireless.benchmarks.sweeps.choices import Point, choose, judged
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
-from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
+from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, resident
 from laser_wireless.benchmarks.sweeps.race import Ladder, Place, next_runs, ranked
 from laser_wireless.benchmarks.sweeps.required_power import Curve, NeededPower
 from laser_wireless.benchmarks.sweeps.savings import saving_of, targets_of
@@ -125,14 +125,15 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
         engine: which computes the runs.
     """
     state, asked_for = SearchState(sweep, search), list[Row]()
-    while asked := state.next_cells():
-        if len(state.rows) + len(asked) > search.max_runs:
-            remark = f"ended at max_runs = {search.max_runs}: the next step would have taken {len(asked)} runs more"
-            return Found(state.sweep, state.rows, f"{remark}; {state.widths()}")
-        asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
-        write_csv(root / _FILE, asked_for)
-        print(f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more", file=sys.stderr)
-        state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=engine))
+    with resident(engine) as processes:
+        while asked := state.next_cells():
+            if len(state.rows) + len(asked) > search.max_runs:
+                remark = f"ended at max_runs = {search.max_runs}: the next step would have taken {len(asked)} runs more"
+                return Found(state.sweep, state.rows, f"{remark}; {state.widths()}")
+            asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
+            write_csv(root / _FILE, asked_for)
+            print(f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more", file=sys.stderr)
+            state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=processes))
     return Found(state.sweep, state.rows, state.widths())
 
 

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,18 @@ def style_of(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[(number + turn) % len(MARKERS)]}
 
 
-def over_seeds(num_seeds: int, more: str = "") -> str:
-    """What points and bars are, in the words of every picture of runs over seeds."""
-    return "one seed: no interval" if num_seeds < 2 else f"mean and 95 % interval over {num_seeds} seeds{more}"
+def over_seeds(num_seeds: int | tuple[int, int], more: str = "") -> str:
+    """What points and bars are, in the words of every picture of runs over seeds: so many, or from so many to so many."""
+    least, most = (num_seeds, num_seeds) if isinstance(num_seeds, int) else num_seeds
+    if most < 2:
+        return "one seed: no interval"
+    return f"mean and 95 % interval over {least if least == most else f'{least} to {most}'} seeds{more}"
+
+
+def seeds_in(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Fewest and most seeds behind rows of table.csv or savings.csv; those of the sweep where the rows do not say."""
+    counts = [int(row["seeds"]) for row in rows if row.get("seeds", 0) > 0] or [len(seeds)]
+    return min(counts), max(counts)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from laser_wireless.benchmarks.picture import over_seeds, seeds_in
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.reports.numbers import decibels, fixed, with_ends, with_half_width
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder
@@ -78,8 +79,7 @@ def needed(found: SweepFolder, row: Row) -> str:
 
 def intervals(found: SweepFolder) -> str:
     """What stands behind means, for captions."""
-    count = len(found.sweep.seeds)
-    return "one seed, no interval" if count < 2 else f"mean and 95 % interval (Student's) over {count} seeds"
+    return over_seeds(seeds_in(found.sweep.seeds, found.table)).replace(":", ",")
 
 
 def noise_variances(found: SweepFolder) -> dict[str, float]:

@@ -21,6 +21,7 @@ from laser_wireless.benchmarks.picture import (
     over_seeds,
     readable,
     save,
+    seeds_in,
     sentence,
     style_of,
     ticks_at,
@@ -131,7 +132,7 @@ def plot_curves(axes: Axes, sweep: Sweep, table: Sequence[Row], published: Seque
     axes.set_xlabel(BUDGET_AXIS)
     axes.set_ylabel(f"test {sweep.metric}")
     apart = ", set apart sideways" if step and len(curves) > 1 else ""
-    axes.set_title(over_seeds(len(sweep.seeds)) + apart, fontsize="medium")
+    axes.set_title(over_seeds(seeds_in(sweep.seeds, table)) + apart, fontsize="medium")
 
 
 def _series(dots: Sequence[Dot], aside: float, look: dict[str, object]) -> Series:
@@ -224,7 +225,7 @@ def plot_savings(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
         series.append(Series(x, saving, low, high, look={"ls": "" if many else "-"} | style_of(number)))
     draw_series(axes, [one for one in series if one.x])
     axes.set_xlabel(f"target test {sweep.metric}")
-    title, lost = over_seeds(len(sweep.seeds), ", paired"), len(others) - len(shown)
+    title, lost = over_seeds(seeds_in(sweep.seeds, rows), ", paired"), len(others) - len(shown)
     if _draw_open_ends(axes, series):
         title += "\ndotted: open, a power may lie beyond the budgets"
     if lost:

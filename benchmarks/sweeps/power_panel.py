@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from laser_wireless.benchmarks.picture import over_seeds, sentence, style_of
+from laser_wireless.benchmarks.picture import over_seeds, seeds_in, sentence, style_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
@@ -49,7 +49,7 @@ def plot_needed_power(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
     _mark_beyond(axes, sweep, known)
     axes.set_xlabel(f"target test {sweep.metric}")
     lost = "\ntriangles: beyond the budgets" if any(math.isinf(row["power_db"]) for row in known) else ""
-    shaded = over_seeds(len(sweep.seeds)) if has_power_intervals(rows) else "of the mean curves, no interval"
+    shaded = over_seeds(seeds_in(sweep.seeds, rows)) if has_power_intervals(rows) else "of the mean curves, no interval"
     axes.set_title(f"{shaded}{lost}", fontsize="medium")
     if not any(math.isfinite(row["power_db"]) for row in known):
         sentence(axes, "no target is seen to be reached\nwithin these budgets")

@@ -7,16 +7,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from laser_wireless.benchmarks.picture import over_seeds, seeds_in
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, grid_of
 from laser_wireless.benchmarks.sweeps.choices import Point, choose, table_of
 from laser_wireless.benchmarks.sweeps.figures import SecondPicture
+from laser_wireless.benchmarks.sweeps.pareto import has_front, plot_pareto
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps.required_power import missing_budgets
 from laser_wireless.benchmarks.sweeps.savings import crossovers_db, savings
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
-_NAMES = ("scheme", "reference", "panel", "chosen", "rate_at_edge", "note")  # columns that are text, even if it is "1"
+_NAMES = (
+    "scheme",
+    "reference",
+    "panel",
+    "chosen",
+    "rate_at_edge",
+    "on_front",
+    "note",
+)  # columns that are text, even if it is "1"
 
 
 def report(
@@ -52,7 +62,7 @@ def report(
     if second is not None:
         write_csv(folder / "figure.csv", second.rows_of(curves, table))
     write_json(folder / "environment.json", {"study": name, **_made_in(rows)})
-    draw(sweep, folder, name, published, apart, second)
+    pictures = draw(sweep, folder, name, published, apart, second)
     print(aligned(table))
     print(f"\n{protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
@@ -60,7 +70,7 @@ def report(
         print(f"{len(edges)} of {len(table)} chosen rates lie at an edge of the grid (rate_at_edge): widen it to be sure.")
     print(_missing(curves), end="")
     print(f"\npower needed for a test {sweep.metric}, 10 log10(P) in dB, and saving against {sweep.baseline} ", end="")
-    print(f"(mean and 95 % interval over {len(sweep.seeds)} seeds, paired):")
+    print(f"({over_seeds(seeds_in(sweep.seeds, saved), ', paired')}):")
     print(aligned(saved) if saved else "no target is passed by all curves, or by the reference's, within these budgets")
     for scheme in sweep.schemes:
         if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
@@ -69,8 +79,9 @@ def report(
             gaps = any(point.missing for name in (scheme, sweep.baseline) for point in curves[name])
             where = where.replace("none within", "none seen within") + "; not known beside missing ones" if gaps else where
             print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
-    written = ["table.csv", "savings.csv", *(["figure.csv"] if second else []), "sweep.png, sweep.pdf"]
-    print(f"\nwritten to {folder}: {', '.join(written)}, {'figure.png, figure.pdf, ' if second else ''}runs/")
+    written = ["table.csv", "savings.csv", *(["figure.csv"] if second else [])]
+    written += [f"{picture}.{kind}" for picture in pictures for kind in ("png", "pdf")]
+    print(f"\nwritten to {folder}: {', '.join(written)}, runs/")
     return 1 if failed else 0
 
 
@@ -100,13 +111,17 @@ def draw(
     what = "candidates" if sweep.tune else "learning rate"
     title = f"{name}: K = {sweep.num_devices}, {sweep.num_rounds} rounds, {what} chosen on validation"
     plot_sweep(sweep, table, saved, folder / "sweep", title, published, apart)
+    names = ["sweep"]
+    if has_front(saved):
+        plot_pareto(sweep, saved, folder / "pareto", title)
+        names.append("pareto")
     if second is None:
-        return ["sweep"]
+        return names
     file = folder / "figure.csv"
     second.draw(
         read_rows(file) if file.exists() else second.rows_of(None, table), published, apart, folder / "figure", title
     )
-    return ["sweep", "figure"]
+    return [*names, "figure"]
 
 
 def read_rows(path: Path) -> list[Row]:

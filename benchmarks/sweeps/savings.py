@@ -61,8 +61,8 @@ def savings(sweep: Sweep, curves: Curves) -> list[Row]:
 
     Returns:
         rows with target, scheme, reference; power_db with power_low, power_high; saving_db with low, high; spent_db, the
-        energy actually spent at that power, and spent_saving_db; channel_uses per round; on_front, whether no other scheme
-        needs both less energy and fewer channel uses; seeds around that power; note, why a number is not there. The
+        energy actually spent at that power, and spent_saving_db; channel_uses per round; on_front, "yes" if no other scheme
+        needs less of one of the two and no more of the other; seeds around that power; note, why a number is not there. The
         reference saves exactly nothing against itself, wherever it reaches the target.
     """
     draws = SeedDraws(sorted({seed for points in curves.values() for point in points for seed in point.seeds}))
@@ -75,7 +75,7 @@ def savings(sweep: Sweep, curves: Curves) -> list[Row]:
         needed = {name: curve.needed(aim) for name, curve in fitted.items()}
         spent = {name: _at(needed[name].value, curve.known, "spent_db") for name, curve in fitted.items()}
         uses = {name: _at(needed[name].value, curve.known, "channel_uses") for name, curve in fitted.items()}
-        front = pareto_front({name: (needed[name].value, uses[name]) for name in fitted})
+        front = pareto_front({name: (spent[name], uses[name]) for name in fitted})
         for name in fitted:
             saving = saving_of(needed[name], needed[sweep.baseline], draws, name == sweep.baseline)
             rows.append(
@@ -92,7 +92,7 @@ def savings(sweep: Sweep, curves: Curves) -> list[Row]:
                     "spent_db": spent[name],
                     "spent_saving_db": spent[sweep.baseline] - spent[name],
                     "channel_uses": uses[name],
-                    "on_front": name in front,
+                    "on_front": "yes" if name in front else "",
                     "seeds": needed[name].num_seeds,
                     "note": saving.note,
                 }

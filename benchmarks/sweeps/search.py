@@ -294,10 +294,10 @@ class SearchState:
             if not (math.isfinite(own.value) and math.isfinite(other.value)):
                 continue
             if len(self.sweep.schemes) == 1:
-                found[scheme, target] = own.high - own.low
+                found[scheme, target] = _width(own.value, own.low, own.high)
             elif scheme != self.sweep.baseline:
                 saving = saving_of(own, other, draws)
-                found[scheme, target] = saving.high - saving.low
+                found[scheme, target] = _width(saving.value, saving.low, saving.high)
         return {key: width for key, width in found.items() if not math.isnan(width)}
 
     # What is said
@@ -308,13 +308,19 @@ class SearchState:
         needed = {key: curves[key[0]].needed(self._aim(key[1])) for key in self._questions()}
         widths = self._widths(needed, draws)
         wide = [
-            f"{scheme} at {target:g} ({f'{width:.2g} dB' if math.isfinite(width) else 'open to one side'})"
+            f"{scheme} at {target:g} ({f'{width:.2g} dB' if math.isfinite(width) else 'open to both sides'})"
             for (scheme, target), width in widths.items()
             if width > self.search.width_db
         ]
         if not wide:
             return f"all {len(widths)} intervals are at most {self.search.width_db:g} dB wide"
         return f"wider than {self.search.width_db:g} dB: {', '.join(wide)}"
+
+
+def _width(value: float, low: float, high: float) -> float:
+    """Of an interval; twice its other half where one end is open, which the budgets are to blame for and not the seeds."""
+    ends = [abs(value - end) for end in (low, high) if not math.isinf(end)]
+    return sum(ends) * 2 / len(ends) if ends else math.inf
 
 
 def _around(points: Sequence[Point], power: NeededPower) -> Iterable[Point]:

@@ -20,8 +20,9 @@ from laser_wireless.benchmarks.channel_views.error import AVERAGED, SIMULATED
 from laser_wireless.benchmarks.channel_views.plots import plot_correlation, plot_error, plot_gains, plot_spectrogram
 from laser_wireless.benchmarks.channel_views.spectrogram import Spectrogram
 from laser_wireless.benchmarks.picture import Series, draw_series, plain, readable
-from laser_wireless.benchmarks.sweeps import figures, plots
+from laser_wireless.benchmarks.sweeps import figures, pareto, plots
 from laser_wireless.benchmarks.sweeps.figures import plot_communication, plot_spectrum, read_figure
+from laser_wireless.benchmarks.sweeps.pareto import has_front, plot_pareto
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps.sweep import read_sweep
 
@@ -33,7 +34,7 @@ RANKS = (1, 2, 4, 8, 16, 32)
 def _without_files(monkeypatch, request):
     """Most tests look at the figure alone: writing it takes longer than drawing it."""
     if "of_files" not in request.node.name:
-        for module in (plots, figures, channel_plots, plots_theory):
+        for module in (plots, figures, pareto, channel_plots, plots_theory):
             monkeypatch.setattr(module, "save", lambda figure, path, **more: figure)
 
 
@@ -188,6 +189,37 @@ def test_twenty_targets_have_as_many_labels_as_have_room(tmp_path):
     targets = [round(0.1 + 0.0123 * i, 4) for i in range(20)]
     table = table_of({name: {1: 0.4, 10: 0.1} for name in names})
     assert_readable(plot_sweep(sweep, table, saved_of(targets, [1.0] * 20, names), tmp_path / "sweep", "a title"))
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("num_targets", [1, 3, 9])
+def test_what_schemes_need_in_energy_and_channel_uses_can_be_read(count, num_targets, tmp_path):
+    names = [f"a scheme {i}" for i in range(count - 1)] + ["z-sgd"]
+    rows = [
+        {
+            "target": 0.1 + 0.01 * t,
+            "scheme": name,
+            "seeds": 3 + t,
+            "power_db": 5.0 + t,
+            "power_low": 3.0,
+            "power_high": math.inf,
+        }
+        | {"spent_db": 4.0 + t + i, "channel_uses": 10.0 ** (4 - i % 4), "on_front": "yes" if i < 4 else ""}
+        for t in range(num_targets)
+        for i, name in enumerate(names)
+    ]
+    if len(rows) > 2:
+        rows[0] |= {"spent_db": math.nan, "channel_uses": math.nan}  # not reached
+    assert has_front(rows)
+    figure = plot_pareto(make_sweep(dict.fromkeys(names, "z-sgd"), [1, 10]), rows, tmp_path / "pareto", "a title")
+    assert_readable(figure)
+    assert len(figure.axes) == min(num_targets, 4)
+
+
+def test_where_all_schemes_use_the_channel_alike_there_is_no_front():
+    rows = [{"target": 1.0, "scheme": name, "spent_db": 3.0, "channel_uses": 10.0} for name in ("a", "b")]
+    assert not has_front(rows)
+    assert not has_front([{"target": 1.0, "scheme": "a"}])  # of an older file
 
 
 def rank_sweep():

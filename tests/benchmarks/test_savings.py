@@ -85,7 +85,7 @@ def test_energy_spent_and_channel_uses_stand_at_the_needed_power():
     assert z_sgd["spent_db"] == pytest.approx(15.0 + 10 * math.log10(0.5))
     assert laser["spent_saving_db"] == pytest.approx(10.0 + 10 * math.log10(0.5))
     assert (laser["channel_uses"], z_sgd["channel_uses"]) == (2.0, 5.0)
-    assert (laser["on_front"], z_sgd["on_front"]) == (True, False)
+    assert (laser["on_front"], z_sgd["on_front"]) == ("yes", "")
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

@@ -80,6 +80,12 @@ def test_intervals_become_as_narrow_as_was_asked():
     assert state.widths() == "all 1 intervals are at most 1 dB wide"
 
 
+def test_an_end_that_is_open_for_want_of_budgets_does_not_ask_for_seeds_without_end():
+    state = search(known_sweep(energy_budgets=[4, 16], targets=[0.2155]), Search(width_db=5))
+    assert math.isinf(answers(state)["z-sgd"]["power_high"])
+    assert len(state.rows) < 200
+
+
 def test_it_ends_at_the_number_of_runs_and_says_what_is_wide():
     state = search(known_sweep(), Search(width_db=0.1, max_runs=300))
     assert len(state.rows) <= 300

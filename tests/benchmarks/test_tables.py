@@ -64,7 +64,7 @@ def test_results_and_savings_say_what_the_csv_files_hold(tmp_path):
         ["z-sgd", "diverged", "3.10 \u00b1 0.25", "2.10 \u00b1 0.25"],
     ]
     assert "noise variance 1 per real symbol" in results.caption
-    assert "mean and 95 % interval (Student's) over 3 seeds" in results.caption
+    assert "mean and 95 % interval over 3 seeds" in results.caption
     assert "without noise: 0.60 \u00b1 0.25" in results.caption
     savings = savings_table(found)
     assert savings.head == ["target test loss", "scheme", "power needed [dB]", "saved against z-sgd [dB]"]

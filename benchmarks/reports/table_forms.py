@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable
 
-from laser_wireless.benchmarks.reports.numbers import INFINITY, MINUS, PLUS_MINUS
+from laser_wireless.benchmarks.printed_numbers import INFINITY, MINUS, PLUS_MINUS
 from laser_wireless.benchmarks.reports.tables import Table
 
 _LATEX = {

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from laser_wireless.benchmarks.picture import over_seeds, seeds_in
+from laser_wireless.benchmarks.printed_numbers import decibels, fixed, with_ends, with_half_width
 from laser_wireless.benchmarks.records import Row
-from laser_wireless.benchmarks.reports.numbers import decibels, fixed, with_ends, with_half_width
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.plots import Dot, dots_of, reference_of

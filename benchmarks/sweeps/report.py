@@ -16,6 +16,7 @@ from laser_wireless.benchmarks.sweeps.pareto import has_front, plot_pareto
 from laser_wireless.benchmarks.sweeps.plots import plot_sweep
 from laser_wireless.benchmarks.sweeps.required_power import missing_budgets
 from laser_wireless.benchmarks.sweeps.savings import crossovers_db, savings
+from laser_wireless.benchmarks.sweeps.short_tables import short_savings, short_table
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 _NAMES = (
@@ -63,7 +64,7 @@ def report(
         write_csv(folder / "figure.csv", second.rows_of(curves, table))
     write_json(folder / "environment.json", {"study": name, **_made_in(rows)})
     pictures = draw(sweep, folder, name, published, apart, second)
-    print(aligned(table))
+    print(aligned(short_table(sweep, table)))
     print(f"\n{protocol(sweep)}")
     edges = [row for row in table if row["rate_at_edge"] and row["scheme"] in sweep.schemes]
     if edges:
@@ -71,7 +72,11 @@ def report(
     print(_missing(curves), end="")
     print(f"\npower needed for a test {sweep.metric}, 10 log10(P) in dB, and saving against {sweep.baseline} ", end="")
     print(f"({over_seeds(seeds_in(sweep.seeds, saved), ', paired')}):")
-    print(aligned(saved) if saved else "no target is passed by all curves, or by the reference's, within these budgets")
+    print(
+        aligned(short_savings(saved))
+        if saved
+        else "no target is passed by all curves, or by the reference's, within these budgets"
+    )
     for scheme in sweep.schemes:
         if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
             found = crossovers_db(curves[scheme], curves[sweep.baseline])

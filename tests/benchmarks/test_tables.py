@@ -12,8 +12,8 @@ from helpers.sweep_folders import NASTY, write_folder
 from helpers.sweep_rows import diverge, fail
 
 from laser_wireless.benchmarks.cli import main
+from laser_wireless.benchmarks.printed_numbers import decibels, significant, with_ends, with_half_width
 from laser_wireless.benchmarks.records import read_csv, write_csv
-from laser_wireless.benchmarks.reports.numbers import decibels, significant, with_ends, with_half_width
 from laser_wireless.benchmarks.reports.sweep_folder import read_sweep_folder
 from laser_wireless.benchmarks.reports.table_forms import comma_separated, latex, markdown
 from laser_wireless.benchmarks.reports.tables import Table, answers, results_table, savings_table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from torch.optim import SGD, Optimizer
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, cropped_and_flipped, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.resnet import ResNet18
-from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
+from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -79,7 +78,8 @@ class Cifar:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 3, 32, 32], shifted and mirrored, and labels int64 [K, batch]."""
         images = _parts(self)["train"]
-        chosen = _shards(self, num_devices, streams).batches(round, self.batch_size, streams)
+        shards = dealt(images.labels, num_devices, self.batch_size, streams, sharding=self.sharding, alpha=self.alpha)
+        chosen = shards.batches(round, self.batch_size, streams)
         pixels = cropped_and_flipped(images.pixels[chosen], 4, streams.generator("augment", round))
         return _FORMS[self.classes].normalised(pixels), images.labels[chosen]
 
@@ -104,9 +104,3 @@ class Cifar:
 def _parts(task: Cifar) -> dict[str, Images]:
     source = Source(repository=f"uoft-cs/cifar{task.classes}", path=task.path)
     return image_parts(source, _FORMS[task.classes], task.validation_size)
-
-
-@lru_cache(maxsize=64)
-def _shards(task: Cifar, num_devices: int, streams: Streams) -> Shards:
-    labels = _parts(task)["train"].labels
-    return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

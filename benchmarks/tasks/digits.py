@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 
-from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
+from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -78,7 +78,8 @@ class Digits:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 64] and labels int64 [K, batch]."""
         images, labels = _parts()["train"]
-        chosen = _shards(self, num_devices, streams).batches(round, self.batch_size, streams)
+        shards = dealt(labels, num_devices, self.batch_size, streams, sharding=self.sharding, alpha=self.alpha)
+        chosen = shards.batches(round, self.batch_size, streams)
         return images[chosen], labels[chosen]
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
@@ -104,9 +105,3 @@ class Digits:
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1: the rate is constant."""
         return 1.0
-
-
-@lru_cache(maxsize=64)
-def _shards(task: Digits, num_devices: int, streams: Streams) -> Shards:
-    labels = _parts()["train"][1]
-    return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

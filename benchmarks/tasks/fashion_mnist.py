@@ -17,7 +17,7 @@ from torch.optim import SGD, Optimizer
 
 from laser_wireless.benchmarks.tasks.idx import read_idx_folder
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, in_parts
-from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
+from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -71,7 +71,8 @@ class FashionMnist:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 1, H, W] and labels int64 [K, batch]."""
         images = _parts(self)["train"]
-        chosen = _shards(self, num_devices, streams).batches(round, self.batch_size, streams)
+        shards = dealt(images.labels, num_devices, self.batch_size, streams, sharding=self.sharding, alpha=self.alpha)
+        chosen = shards.batches(round, self.batch_size, streams)
         return self._form.normalised(images.pixels[chosen]), images.labels[chosen]
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
@@ -127,9 +128,3 @@ def _held_out(path: str, validation_size: int) -> dict[str, Images]:
 
 def _parts(task: FashionMnist) -> dict[str, Images]:
     return _held_out(task.path, task.validation_size)
-
-
-@lru_cache(maxsize=64)
-def _shards(task: FashionMnist, num_devices: int, streams: Streams) -> Shards:
-    labels = _parts(task)["train"].labels
-    return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.optim import SGD, Optimizer
 
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, image_parts
-from laser_wireless.benchmarks.tasks.sharding import Sharding, Shards, check_sharding, deal
+from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
 from laser_wireless.benchmarks.tasks.task import Split, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -59,7 +58,8 @@ class Mnist:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 1, 28, 28] and labels int64 [K, batch]."""
         images = _parts(self)["train"]
-        chosen = _shards(self, num_devices, streams).batches(round, self.batch_size, streams)
+        shards = dealt(images.labels, num_devices, self.batch_size, streams, sharding=self.sharding, alpha=self.alpha)
+        chosen = shards.batches(round, self.batch_size, streams)
         return _FORM.normalised(images.pixels[chosen]), images.labels[chosen]
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
@@ -82,9 +82,3 @@ class Mnist:
 
 def _parts(task: Mnist) -> dict[str, Images]:
     return image_parts(Source(repository="ylecun/mnist", path=task.path), _FORM, task.validation_size)
-
-
-@lru_cache(maxsize=64)
-def _shards(task: Mnist, num_devices: int, streams: Streams) -> Shards:
-    labels = _parts(task)["train"].labels
-    return deal(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)

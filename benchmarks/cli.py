@@ -150,8 +150,8 @@ def _sweep(words: list[str]) -> int:
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
     only_expect = _DRY_RUN in words
-    searches = _SEARCH in words
-    words = [word for word in words if word not in (_DRY_RUN, _SEARCH)]
+    words = [word for word in words if word != _DRY_RUN]
+    searches, words = _without_value(words, _SEARCH)
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
     given, wants_help = split_options(words)
@@ -184,6 +184,12 @@ def _sweep(words: list[str]) -> int:
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
         return go(Place(folder, name, own["device"], own["jobs"], reports, engine))
+
+
+def _without_value(words: list[str], option: str) -> tuple[bool, list[str]]:
+    """Whether an option stands among words without a value, and the words without it."""
+    places = [i for i, word in enumerate(words) if word == option and not (words[i + 1 :] and words[i + 1][0] != "-")]
+    return bool(places), [word for i, word in enumerate(words) if i not in places]
 
 
 def _channel(words: list[str]) -> int:
@@ -283,7 +289,7 @@ _SWEEP_OWN = """
   --search           in place of the whole grid: rates by descent and halving, budgets by bisection, seeds where they count,
                      until each saving is known to --search.width_db [1] dB, or after --search.max_runs [2000] runs;
                      --search.resolution_db [6.5], --search.max_seeds [64], --search.every_budget [false],
-                     --search.fixed_rates [false]"""
+                     --search.fixed_rates [false]. `--search null` trains the grid of a file that has a search"""
 _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplink"}
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\

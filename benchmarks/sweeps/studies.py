@@ -92,7 +92,13 @@ def _power() -> Study:
         from laser_wireless.benchmarks.sweeps import expected
 
         sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
-        return expected.expect(sweep, folder, device=device, jobs=jobs, engine=engine)
+        status = expected.expect(sweep, folder, device=device, jobs=jobs, engine=engine)
+        if (search := read_search(spec.get("search"))) is not None:
+            print(
+                "search: this is the whole grid; the search takes about a third of it, and then as many runs as "
+                f"intervals of {search.width_db:g} dB need, {search.max_runs} in all at most"
+            )
+        return status
 
     return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.BESIDE, prepare, expect)
 

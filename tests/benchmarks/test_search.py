@@ -161,7 +161,7 @@ SMALL = {
 
 def run_search(folder, *words):
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    settings = ["--search", "--search.max_runs", "150"]
+    settings = ["--search", "--search.max_runs", "150"] if "--search" not in words else []
     return main(["sweep", str(folder / "small.yaml"), *settings, "--output", str(folder / "out"), "--jobs", "1", *words])
 
 
@@ -199,10 +199,21 @@ def test_a_search_that_is_cut_off_comes_to_the_same_end(tmp_path, monkeypatch, c
         (["--search.width_db", "0"], "search: Search: width_db must be > 0, got 0"),
         (["--search.width_db", "wide"], "search.width_db must be a number"),
         (["--search.widht_db", "1"], "did you mean width_db"),
-        (["--search", "1"], "is not an option"),
+        (["--search", "1"], "search must be a mapping, such as {width_db: 1}, got 1"),
         (["--figure", "{kind: difference, panels: {a: {laser: z-sgd}}}"], "search must not be given beside figure"),
     ],
 )
 def test_bad_options_are_named(words, message, tmp_path, capsys):
     assert run_search(tmp_path, *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_null_is_the_whole_grid(tmp_path, capsys):
+    assert run_search(tmp_path, "--search", "null", "--dry-run") == 0
+    assert "20 runs, 20 left to do" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_that_the_grid_is_not_what_is_run(tmp_path, capsys):
+    assert run_search(tmp_path, "--dry-run") == 0
+    assert "the search takes about a third of it" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()

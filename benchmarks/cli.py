@@ -24,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, load_yaml
+from laser_wireless.benchmarks.callback_options import build_callbacks, callbacks_of
 from laser_wireless.benchmarks.failures import Failed, print_failure, traceback_in
 from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
 from laser_wireless.benchmarks.progress import Progress, shown
@@ -93,21 +94,26 @@ def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {slot: component(name, slot) for slot, name in _RUN_DEFAULTS.items()}
     own: dict[str, Any] = {"output": None, "device": "auto"}
-    if read_options(words, spec, own, TrainingRun):
-        return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
+    given, wants_help = split_options(words)
+    content = load_yaml(given.pop("config")) if "config" in given else {}
+    listeners = callbacks_of(content, given)
+    lay_under(content, spec, own)
+    lay_over(given, spec, own, TrainingRun, ["callbacks"])
+    if wants_help:
+        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_CALLBACKS}{_options_of_callbacks(listeners)}")
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
     folder = Path(own["output"] or Path("runs") / name)
     with traceback_in(folder):
         run: TrainingRun = assemble(TrainingRun, spec, "")
-        place = torch_device(own["device"])
+        place, callbacks = torch_device(own["device"]), build_callbacks(listeners)
         _claim(folder)
         with Progress(run.num_rounds, "round") as bar:
 
             def progress(round: int, latest: Row) -> None:
                 bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")
 
-            result = train(run, folder, device=place, progress=progress, spec=spec)
+            result = train(run, folder, device=place, progress=progress, spec=spec, callbacks=callbacks)
     down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
     print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
@@ -161,17 +167,24 @@ def _sweep(words: list[str]) -> int:
     if file:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
-    study, engine = study_of(content), engine_of(content, given)
+    study, engine, listeners = study_of(content), engine_of(content, given), callbacks_of(content, given)
     spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
     if searches:
         spec.setdefault("search", {})
-    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine"])
+    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine", "callbacks"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        return _help("sweep", study.settings, spec, examples, f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}")
-    if study.expect is None and engine != LOCAL:
-        raise BadConfiguration("--engine is for sweeps over power; this study computes nothing, or one run only")
+        return _help(
+            "sweep",
+            study.settings,
+            spec,
+            examples,
+            f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}{_CALLBACKS}{_options_of_callbacks(listeners)}",
+        )
+    for option, is_given in (("engine", engine != LOCAL), ("callbacks", bool(listeners))):
+        if study.expect is None and is_given:
+            raise BadConfiguration(f"--{option} is for sweeps over power; this study computes nothing, or one run only")
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
     if only_expect:
@@ -179,11 +192,12 @@ def _sweep(words: list[str]) -> int:
             raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
         return study.expect(spec, folder, own["device"], own["jobs"], engine)
     with traceback_in(folder):
+        build_callbacks(listeners)  # refuse now what would fail in every run
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
-        return go(Place(folder, name, own["device"], own["jobs"], reports, engine))
+        return go(Place(folder, name, own["device"], own["jobs"], reports, engine, listeners))
 
 
 def _channel(words: list[str]) -> int:
@@ -257,6 +271,14 @@ def _engine_options(engine: object) -> str:
     return f"\n{options}" if options else ""
 
 
+def _options_of_callbacks(listeners: list[Spec]) -> str:
+    """What can be set of the callbacks that were chosen."""
+    from laser_wireless.benchmarks import help_text
+
+    options = help_text.chosen_components({"callbacks": listeners}, train)
+    return f"\n{options}" if options else ""
+
+
 def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
     from laser_wireless.benchmarks import help_text
 
@@ -274,6 +296,8 @@ Name a component before --help to see its arguments:
   --uplink.fading Rician --uplink.fading.k_factor 10
   --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
   --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
+_CALLBACKS = """
+  --callbacks NAMES  who is told what a run records: TensorBoard, my_module.mine, or a list of them [default none]"""
 _DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]

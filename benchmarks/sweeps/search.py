@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, call
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, call
 from laser_wireless.benchmarks.records import Row, read_csv, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, Candidate, combinations_of, grid_of
 from laser_wireless.benchmarks.sweeps.choices import Point, choose, judged
@@ -112,7 +112,16 @@ def searched_runs(root: Path) -> list[Row] | None:
     return [{**row, "arguments": str(row["arguments"])} for row in read_csv(file)] if file.exists() else None
 
 
-def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> Found:
+def search_sweep(
+    sweep: Sweep,
+    search: Search,
+    root: Path,
+    *,
+    device: Device,
+    jobs: int,
+    engine: Engine = LOCAL,
+    callbacks: Sequence[Spec] = (),
+) -> Found:
     """Search; what is done already is read.
 
     Args:
@@ -123,6 +132,7 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
         engine: which computes the runs.
+        callbacks: see `run_cells`.
     """
     state, asked_for = SearchState(sweep, search), list[Row]()
     with resident(engine) as processes:
@@ -133,7 +143,7 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
             asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
             write_csv(root / _FILE, asked_for)
             print(f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more", file=sys.stderr)
-            state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=processes))
+            state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=processes, callbacks=callbacks))
     return Found(state.sweep, state.rows, state.widths())
 
 

@@ -23,6 +23,7 @@ from urllib.parse import quote_plus
 import torch
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
+from laser_wireless.benchmarks.callback_options import build_callbacks
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
 from laser_wireless.benchmarks.failures import Failed, traceback_in
 from laser_wireless.benchmarks.progress import Progress
@@ -285,13 +286,23 @@ def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
     return {**compressor, "init_args": {**compressor["init_args"], **arguments}}
 
 
-def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
+def run_sweep(
+    sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL, callbacks: Sequence[Spec] = ()
+) -> list[Row]:
     """Run what is not done yet and return one row per run; see `run_cells`."""
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
-    return run_cells(todo, root, device=device, jobs=jobs, engine=engine)
+    return run_cells(todo, root, device=device, jobs=jobs, engine=engine, callbacks=callbacks)
 
 
-def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
+def run_cells(
+    todo: Sequence[Cell],
+    root: Path,
+    *,
+    device: Device,
+    jobs: int,
+    engine: Engine = LOCAL,
+    callbacks: Sequence[Spec] = (),
+) -> list[Row]:
     """Run those of some runs that are not done yet.
 
     Several sweeps in one folder at the same time, of this machine or of several, share the runs: none is computed twice.
@@ -302,6 +313,7 @@ def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, en
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
         engine: which computes the runs.
+        callbacks: specs of those that are told what a run records; made for each run, where it is computed.
 
     Returns:
         rows with run (its folder's name), scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were
@@ -316,7 +328,7 @@ def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, en
     results: dict[int, Row] = {}
     with Progress(len(todo), "run", done=sum(was_done)) as progress:
         look = _Looks(progress, files, results)
-        given = _Order([todo[number] for number in order], root, device, engine, jobs, look.now_and_then)
+        given = _Order([todo[number] for number in order], root, _How(device, callbacks), engine, jobs, look.now_and_then)
         for number, row in _outcomes(given):
             results[order[number]] = row
             look.now()
@@ -366,19 +378,26 @@ def place_of(engine: Engine, device: Device) -> torch.device:
     return torch_device(device) if engine.is_here else torch.device("cuda" if device == "cuda" else "cpu")
 
 
+class _How(NamedTuple):
+    """How runs are computed: on which device, and who is told what they record."""
+
+    device: Device
+    callbacks: Sequence[Spec]
+
+
 class _Order(NamedTuple):
-    """What is to be computed: the runs, their sweep's folder, on which device, by whom, so many companies at a time."""
+    """What is to be computed: the runs, their sweep's folder, how, by whom, so many companies at a time."""
 
     todo: list[Cell]
     root: Path
-    device: Device
+    how: _How
     engine: Engine
     jobs: int
     tick: Callable[[], None]
 
     def in_companies(self, numbers: Sequence[int]) -> list[list[int]]:
         """Runs as they are given out."""
-        place = place_of(self.engine, self.device)
+        place = place_of(self.engine, self.how.device)
         found = companies([self.todo[number] for number in numbers], place, self.jobs)
         return [[numbers[n] for n in company] for company in found]
 
@@ -419,9 +438,9 @@ def _tried(
     cells = [[order.todo[number] for number in numbers] for numbers in some]
     if order.jobs == 1 and isinstance(order.engine, Local):
         for numbers, company in zip(some, cells, strict=True):
-            yield numbers, _execute(company, order.root, order.device, abandoned, order.tick)
+            yield numbers, _execute(company, order.root, order.how, abandoned, order.tick)
         return
-    works = [partial(_execute_in_a_process, company, order.root, order.device, abandoned) for company in cells]
+    works = [partial(_execute_in_a_process, company, order.root, order.how, abandoned) for company in cells]
     for place, outcome in order.engine.do(works, jobs=order.jobs, folder=order.root, tick=order.tick):
         yield some[place], outcome
 
@@ -453,49 +472,53 @@ def companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int
     return found
 
 
-def _execute_in_a_process(cells: list[Cell], root: Path, device: Device, abandoned: frozenset[str]) -> list[Row | Taken]:
+def _execute_in_a_process(cells: list[Cell], root: Path, how: _How, abandoned: frozenset[str]) -> list[Row | Taken]:
     """Run cells in a process that shares the cores with others."""
     torch.set_num_threads(1)
-    return _execute(cells, root, device, abandoned)
+    return _execute(cells, root, how, abandoned)
 
 
 def _execute(
     cells: list[Cell],
     root: Path,
-    device: Device,
+    how: _How,
     abandoned: frozenset[str] = frozenset(),
     tick: Callable[[], None] = lambda: None,
 ) -> list[Row | Taken]:
     """Run those cells that no other process is at, which are claimed meanwhile."""
     with claimed([cell.folder(root) for cell in cells], abandoned) as taken:
         ours = [cell for cell, other in zip(cells, taken, strict=True) if other is None]
-        rows = iter(_execute_together(ours, root, device, tick))
+        rows = iter(_execute_together(ours, root, how, tick))
         return [next(rows) if other is None else other for other in taken]
 
 
-def _execute_together(cells: list[Cell], root: Path, device: Device, tick: Callable[[], None]) -> list[Row]:
+def _execute_together(cells: list[Cell], root: Path, how: _How, tick: Callable[[], None]) -> list[Row]:
     """Run cells side by side; if an error ends that, one after the other, so that each has its own row."""
     if len(cells) > 1:
         try:
             for cell in cells:
                 cell.folder(root).mkdir(exist_ok=True)
-            members = [Member(run_from(cell.spec), cell.folder(root), cell.spec) for cell in cells]
+            members = [_member(cell, root, how) for cell in cells]
             tell = partial(_say_once, root)
-            return train_together(members, device=torch_device(device), tick=tick, tell=tell)
+            return train_together(members, device=torch_device(how.device), tick=tick, tell=tell)
         except (Exception, SystemExit) as error:  # found again below, by the run that it is of
             _say_once(root, f"runs are trained one by one after {type(error).__name__}: {error}")
-    return [_execute_alone(cell, root, device, tick) for cell in cells]
+    return [_execute_alone(cell, root, how, tick) for cell in cells]
 
 
-def _execute_alone(cell: Cell, root: Path, device: Device, tick: Callable[[], None]) -> Row:
+def _member(cell: Cell, root: Path, how: _How) -> Member:
+    return Member(run_from(cell.spec), cell.folder(root), cell.spec, build_callbacks(how.callbacks))
+
+
+def _execute_alone(cell: Cell, root: Path, how: _How, tick: Callable[[], None]) -> Row:
     """Run one cell; whatever error it raises is a row too."""
     folder = cell.folder(root)
     try:
         with traceback_in(folder):
             folder.mkdir(exist_ok=True)
-            run, where = run_from(cell.spec), torch_device(device)
-            options: dict[str, Any] = {"progress": lambda round, row: tick(), "spec": cell.spec}
-            return train(run, folder, device=where, tell=partial(_say_once, root), **options)
+            member, where = _member(cell, root, how), torch_device(how.device)
+            options: dict[str, Any] = {"spec": cell.spec, "callbacks": member.callbacks, "tell": partial(_say_once, root)}
+            return train(member.run, folder, device=where, progress=lambda round, row: tick(), **options)
     except (Failed, BadConfiguration) as error:
         return {"status": "failed", "reason": str(error)}
 

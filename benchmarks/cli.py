@@ -100,7 +100,7 @@ def _run(words: list[str]) -> int:
     lay_under(content, spec, own)
     lay_over(given, spec, own, TrainingRun, ["callbacks"])
     if wants_help:
-        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_CALLBACKS}{_options_of_callbacks(listeners)}")
+        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_CALLBACKS}", listeners)
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
     folder = Path(own["output"] or Path("runs") / name)
@@ -175,13 +175,8 @@ def _sweep(words: list[str]) -> int:
     lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine", "callbacks"])
     if wants_help:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        return _help(
-            "sweep",
-            study.settings,
-            spec,
-            examples,
-            f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}{_CALLBACKS}{_options_of_callbacks(listeners)}",
-        )
+        own_options = f"{_COMMON}{_SWEEP_OWN}{_CALLBACKS}{_engine_options(engine)}"
+        return _help("sweep", study.settings, spec, examples, own_options, listeners)
     for option, is_given in (("engine", engine != LOCAL), ("callbacks", bool(listeners))):
         if study.expect is None and is_given:
             raise BadConfiguration(f"--{option} is for sweeps over power; this study computes nothing, or one run only")
@@ -271,20 +266,15 @@ def _engine_options(engine: object) -> str:
     return f"\n{options}" if options else ""
 
 
-def _options_of_callbacks(listeners: list[Spec]) -> str:
-    """What can be set of the callbacks that were chosen."""
-    from laser_wireless.benchmarks import help_text
-
-    options = help_text.chosen_components({"callbacks": listeners}, train)
-    return f"\n{options}" if options else ""
-
-
-def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
+def _help(
+    command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON, listeners: Sequence[Spec] = ()
+) -> int:
     from laser_wireless.benchmarks import help_text
 
     print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\n{_HOW}\n\nOptions:{own}")
     print(help_text.options_of(target, chosen=spec))
-    chosen = help_text.chosen_components(spec, target)
+    of_callbacks = help_text.chosen_components({"callbacks": list(listeners)}, train)
+    chosen = "\n\n".join(filter(None, [help_text.chosen_components(spec, target), of_callbacks]))
     print(f"\n{chosen}\n" if chosen else "")
     print(f"Names that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0

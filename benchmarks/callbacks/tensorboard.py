@@ -12,12 +12,15 @@ A step is a number of rounds done, so the row of round t in rounds.csv stands at
 from __future__ import annotations
 
 import math
+import sys
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from laser_wireless.benchmarks.callbacks.contract import Recorded
@@ -57,9 +60,9 @@ class TensorBoard:
 
 def _opened(recorded: Recorded) -> SummaryWriter:
     """A writer of a new file, at which TensorBoard forgets what an earlier one says of the steps to come."""
-    from torch.utils.tensorboard import SummaryWriter
-    from torch.utils.tensorboard.summary import hparams
-
+    with _without_tensorflow():
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
     folder = recorded.folder / _FOLDER
     _wait_for_a_later_name(folder)
     writer = SummaryWriter(str(folder), purge_step=recorded.since + 1 if recorded.since else 0)
@@ -71,6 +74,20 @@ def _opened(recorded: Recorded) -> SummaryWriter:
         for summary in hparams(dict(_flat(configuration or {})), shown):
             writer._get_file_writer().add_summary(summary)
     return writer
+
+
+@contextmanager
+def _without_tensorflow() -> Iterator[None]:
+    """Where TensorFlow is installed TensorBoard would load it, in seconds and with words on stderr, to reach the cloud."""
+    marker = "tensorboard.compat.notf"  # the module by which TensorBoard knows an installation without it
+    if "tensorflow" in sys.modules or marker in sys.modules:
+        yield
+        return
+    sys.modules[marker] = ModuleType(marker)
+    try:
+        yield
+    finally:
+        del sys.modules[marker]
 
 
 def _wait_for_a_later_name(folder: Path) -> None:

@@ -114,6 +114,11 @@ def _run(words: list[str]) -> int:
                 bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")
 
             result = train(run, folder, device=place, progress=progress, spec=spec, callbacks=callbacks)
+    return _print_run(run, result, folder)
+
+
+def _print_run(run: TrainingRun, result: Row, folder: Path) -> int:
+    """Print what came of a run; its exit status."""
     down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
     print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
@@ -177,14 +182,11 @@ def _sweep(words: list[str]) -> int:
         examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
         own_options = f"{_COMMON}{_SWEEP_OWN}{_CALLBACKS}{_engine_options(engine)}"
         return _help("sweep", study.settings, spec, examples, own_options, listeners)
-    for option, is_given in (("engine", engine != LOCAL), ("callbacks", bool(listeners))):
-        if study.expect is None and is_given:
-            raise BadConfiguration(f"--{option} is for sweeps over power; this study computes nothing, or one run only")
+    if study.expect is None:
+        _refuse({"--engine": engine != LOCAL, "--callbacks": bool(listeners), _DRY_RUN: only_expect})
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
-    if only_expect:
-        if study.expect is None:
-            raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
+    if only_expect and study.expect is not None:
         return study.expect(spec, folder, own["device"], own["jobs"], engine)
     with traceback_in(folder):
         build_callbacks(listeners)  # refuse now what would fail in every run
@@ -193,6 +195,12 @@ def _sweep(words: list[str]) -> int:
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
         return go(Place(folder, name, own["device"], own["jobs"], reports, engine, listeners))
+
+
+def _refuse(given: dict[str, bool]) -> None:
+    """Refuse options, by whether they were given, that a study other than over power has no use for."""
+    for option in (option for option, is_given in given.items() if is_given):
+        raise BadConfiguration(f"{option} is for sweeps over power; this study computes nothing, or one run only")
 
 
 def _channel(words: list[str]) -> int:

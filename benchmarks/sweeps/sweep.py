@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -26,7 +25,6 @@ from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble,
 from laser_wireless.benchmarks.callback_options import build_callbacks
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
 from laser_wireless.benchmarks.failures import Failed, traceback_in
-from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.side_by_side import Member, train_together
@@ -42,6 +40,7 @@ from laser_wireless.benchmarks.sweeps.candidates import (
 from laser_wireless.benchmarks.sweeps.claims import Taken, claimed
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, Local
+from laser_wireless.benchmarks.sweeps.live_view import LiveView
 from laser_wireless.benchmarks.sweeps.others import RunsOfOthers
 from laser_wireless.benchmarks.sweeps.processes import Ended
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, RunInFolder, TrainingRun, torch_device, train
@@ -49,7 +48,6 @@ from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
 _TOGETHER = {"cpu": 20, "cuda": 256}  # runs that a process is given at a time; it may compute fewer of them at once
-_LOOK_S = 1.0  # between looks at the files of runs that are on their way
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
 Z_SGD = "z-sgd"
@@ -291,7 +289,8 @@ def run_sweep(
 ) -> list[Row]:
     """Run what is not done yet and return one row per run; see `run_cells`."""
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
-    return run_cells(todo, root, device=device, jobs=jobs, engine=engine, callbacks=callbacks)
+    with LiveView(result=sweep.result) as view:
+        return run_cells(todo, root, device=device, jobs=jobs, view=view, engine=engine, callbacks=callbacks)
 
 
 def run_cells(
@@ -300,6 +299,7 @@ def run_cells(
     *,
     device: Device,
     jobs: int,
+    view: LiveView,
     engine: Engine = LOCAL,
     callbacks: Sequence[Spec] = (),
 ) -> list[Row]:
@@ -312,6 +312,7 @@ def run_cells(
         root: folder of the sweep.
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
+        view: shows how far it is.
         engine: which computes the runs.
         callbacks: specs of those that are told what a run records; made for each run, where it is computed.
 
@@ -322,40 +323,17 @@ def run_cells(
     jobs = at_a_time(engine, jobs, place_of(engine, device))
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
-    files = [cell.folder(root) / "result.json" for cell in todo]
-    was_done = [file.exists() for file in files]
+    known = [known_of(cell, root) for cell in todo]
+    was_done = view.begin(known, [cell.folder(root) for cell in todo])
     order = sorted(range(len(todo)), key=lambda number: not was_done[number])
+    given = _Order([todo[n] for n in order], root, _How(device, callbacks), engine, jobs, view.now_and_then)
     results: dict[int, Row] = {}
-    with Progress(len(todo), "run", done=sum(was_done)) as progress:
-        look = _Looks(progress, files, results)
-        given = _Order([todo[number] for number in order], root, _How(device, callbacks), engine, jobs, look.now_and_then)
-        for number, row in _outcomes(given):
-            results[order[number]] = row
-            look.now()
-    return [{**known_of(cell, root), **results[number]} for number, cell in enumerate(todo)]
-
-
-class _Looks:
-    """Shows how many runs are done: those reported, and those of companies still on their way, by their files.
-
-    A result of changed code stays until the new one is whole, and counts as done meanwhile.
-    """
-
-    def __init__(self, progress: Progress, files: list[Path], results: Mapping[int, Row]) -> None:
-        self._progress, self._files, self._results = progress, files, results
-        self._due = time.monotonic()
-
-    def now(self) -> None:
-        """Count and show."""
-        on_disk = sum(number not in self._results and file.exists() for number, file in enumerate(self._files))
-        failed = sum(row["status"] == "failed" for row in self._results.values())
-        self._progress.to(len(self._results) + on_disk, f"{failed} failed" if failed else "")
-        self._due = time.monotonic() + _LOOK_S
-
-    def now_and_then(self) -> None:
-        """Count and show, if it was long ago."""
-        if time.monotonic() >= self._due:
-            self.now()
+    for place, row in _outcomes(given):
+        results[order[place]] = row
+        view.took(order[place], row)
+        view.now_and_then()
+    view.now()
+    return [{**known[number], **results[number]} for number in range(len(todo))]
 
 
 def at_a_time(engine: Engine, jobs: int, place: torch.device) -> int:

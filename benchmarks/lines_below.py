@@ -14,14 +14,18 @@ _USUAL = os.terminal_size((80, 24))
 
 
 def screen_of(file: TextIO) -> os.terminal_size:
-    """Columns and rows of a terminal: as COLUMNS and LINES say, else as the terminal does, else 80 x 24."""
+    """Columns to write in, which is all but the last one, and rows of a terminal.
+
+    As COLUMNS and LINES say, else as the terminal does, else 80 x 24.
+    """
     try:
         found = os.get_terminal_size(file.fileno())
     except (OSError, ValueError):  # no terminal of the system's
         found = _USUAL
     asked = [os.environ.get(name, "") for name in ("COLUMNS", "LINES")]
     sizes = zip(asked, found, _USUAL, strict=True)
-    return os.terminal_size([int(word) if word.isdecimal() and int(word) else own or usual for word, own, usual in sizes])
+    columns, rows = (int(word) if word.isdecimal() and int(word) else own or usual for word, own, usual in sizes)
+    return os.terminal_size((max(1, columns - 1), max(2, rows)))
 
 
 class LinesBelow:
@@ -38,11 +42,11 @@ class LinesBelow:
         while len(self._lines) < len(texts):
             place = len(self._lines) + 1
             more: dict[str, Any] = {"position": place, "leave": False, "file": self._file}
-            self._lines.append(tqdm(bar_format="{desc}", ncols=columns - 1, nrows=rows, **more))
+            self._lines.append(tqdm(bar_format="{desc}", ncols=columns, nrows=rows, **more))
         for line, text in zip_longest(self._lines, texts, fillvalue=""):
             if isinstance(line, tqdm):
-                line.ncols, line.nrows = columns - 1, rows
-                line.set_description_str(disp_trim(str(text), columns - 1))
+                line.ncols, line.nrows = columns, rows
+                line.set_description_str(disp_trim(str(text), columns))
 
     def close(self) -> None:
         """Remove them from the screen."""

@@ -48,7 +48,7 @@ class Progress:
         self.on_terminal = self._file.isatty()
         columns, rows = screen_of(self._file)  # tqdm takes a terminal without a size for one of -1
         more: dict[str, Any] = {"initial": done or 0, "file": self._file, "smoothing": 0.05}
-        self._bar = tqdm(total=total, unit=unit, ncols=columns - 1, nrows=rows, **more) if self.on_terminal else None
+        self._bar = tqdm(total=total, unit=unit, ncols=columns, nrows=rows, **more) if self.on_terminal else None
 
     def more(self, total: int, done: int) -> None:
         """So many more are to be done; `done` of them are done already, which took no time."""
@@ -60,17 +60,19 @@ class Progress:
             self._bar.last_print_n += done
             self._bar.refresh()
 
-    def to(self, done: int, remark: str = "") -> None:
-        """So many are done; the remark stands beside the number."""
+    def to(self, done: int, remark: str = "", *, at_once: bool = False) -> None:
+        """So many are done; the remark stands beside the number. A bar is drawn when it is time, unless at once."""
         if self._before is None:
             self._before = done - 1
             if self._bar is not None:
                 self._bar.initial = self._bar.n = self._bar.last_print_n = done - 1
         self._done, self._remark = done, remark
         if self._bar is not None:
-            self._bar.ncols = screen_of(self._file).columns - 1
+            self._bar.ncols = screen_of(self._file).columns
             self._bar.set_postfix_str(remark, refresh=False)
             self._bar.update(done - self._bar.n)
+            if at_once:
+                self._bar.refresh()
         self.tick()
 
     def tick(self) -> None:

@@ -107,7 +107,7 @@ class LiveView:
         self._find()
         failed = f"{self._failed} failed" if self._failed else ""
         if self._progress is not None:
-            self._progress.to(self._taken + len(self._on_disk), "" if self._lines else failed)
+            self._progress.to(self._taken + len(self._on_disk), "" if self._lines else failed, at_once=True)
         if self._lines is not None:
             self._lines.show(self._text())
         self._due = self._clock() + _LOOK_S
@@ -123,7 +123,7 @@ class LiveView:
                         self._curves.note(self._known[number], read_json(path))
 
     def _text(self) -> list[str]:
-        width = screen_of(self._file).columns - 1
+        width = screen_of(self._file).columns
         running = sum(seems_computed(self._folders[number]) for number in self._open - self._on_disk)
         counts = f"{self._taken + len(self._on_disk) - self._failed} finished, {running} running, {self._failed} failed"
         texts = [counts, self._headline] if self._headline else [counts]

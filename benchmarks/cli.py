@@ -295,7 +295,8 @@ Name a component before --help to see its arguments:
   --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
   --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
 _CALLBACKS = """
-  --callbacks NAMES  who is told what a run records: TensorBoard, my_module.mine, or a list of them [default none]"""
+  --callbacks NAMES  who is told what a run records, as it is recorded: TensorBoard, a function of yours such as
+                     my_module.mine, or a list of them '[TensorBoard, my_module.mine]' [default none]"""
 _DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
@@ -310,11 +311,13 @@ _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplin
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\
             --uplink.power_control TruncatedInversion --uplink.power_control.threshold 0.2
-  laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
+  laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading
+  laser run --uplink.energy_budget 16 --callbacks '[TensorBoard, my_module.mine]'"""
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep digits --dry-run
   laser sweep digits --search --search.width_db 2 --targets '[0.2]'
   laser sweep cifar10-power --scale small
+  laser sweep digits --callbacks TensorBoard
   laser sweep digits --engine slurm --engine.partition long --engine.time_min 120 --jobs 50
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion

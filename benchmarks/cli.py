@@ -156,12 +156,11 @@ def _sweep(words: list[str]) -> int:
     from laser_wireless.benchmarks.sweeps.engines.choice import engine_of
     from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
-    from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
+    from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
-    only_expect = _DRY_RUN in words
-    searches = _SEARCH in words
+    only_expect, searches = _DRY_RUN in words, _SEARCH in words
     words = [word for word in words if word not in (_DRY_RUN, _SEARCH)]
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
@@ -179,9 +178,7 @@ def _sweep(words: list[str]) -> int:
         spec.setdefault("search", {})
     lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine", "callbacks"])
     if wants_help:
-        examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        own_options = f"{_COMMON}{_SWEEP_OWN}{_CALLBACKS}{_engine_options(engine)}"
-        return _help("sweep", study.settings, spec, examples, own_options, listeners)
+        return _help_of_sweep(study.settings, spec, engine, listeners)
     if study.expect is None:
         _refuse({"--engine": engine != LOCAL, "--callbacks": bool(listeners), _DRY_RUN: only_expect})
     name = name if scale == "full" else f"{name}-{scale}"
@@ -195,6 +192,15 @@ def _sweep(words: list[str]) -> int:
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
         return go(Place(folder, name, own["device"], own["jobs"], reports, engine, listeners))
+
+
+def _help_of_sweep(settings: Callable[..., Any], spec: Spec, engine: object, listeners: list[Spec]) -> int:
+    """Print what can be set of a study, of the engine and of the callbacks that were chosen."""
+    from laser_wireless.benchmarks.sweeps.study_file import preset_names
+
+    examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
+    own_options = f"{_COMMON}{_SWEEP_OWN}{_CALLBACKS}{_engine_options(engine)}"
+    return _help("sweep", settings, spec, examples, own_options, listeners)
 
 
 def _refuse(given: dict[str, bool]) -> None:

@@ -180,7 +180,7 @@ def _slots(parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
     for _, kind, _ in parts.values():
         hints = hints_of(kind) if is_dataclass(kind) else {}
         for f in fields(kind) if hints else ():
-            if f.init and (names := _serve(hints[f.name], parts)):
+            if names := _serve(hints[f.name], parts):
                 default = [] if f.default_factory is MISSING else [type(f.default_factory()).__name__]
                 found[f.name] = [name for name in default if name in names] + found.get(f.name, []) + names
     presets = {name: preset["class_path"] for name, preset in PRESETS.items()}

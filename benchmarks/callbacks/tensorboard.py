@@ -17,7 +17,8 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -38,11 +39,14 @@ _PATIENCE_S = 2.0
 class TensorBoard:
     """Write curves for TensorBoard, also while the run goes on. Needs the extra `tensorboard`."""
 
-    _writers: dict[Path, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         if find_spec("tensorboard") is None:
             raise ImportError("TensorBoard needs tensorboard: pip install 'laser-wireless[tensorboard]'")
+
+    @cached_property
+    def _writers(self) -> dict[Path, SummaryWriter]:
+        """By folder, of runs on their way."""
+        return {}
 
     def __call__(self, recorded: Recorded, /) -> None:
         """Write new rows; they are on disk when this returns."""

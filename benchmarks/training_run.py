@@ -160,6 +160,8 @@ class RunInFolder:
         fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
         self._files = RunFolder(folder, fingerprint, _check_result, tell, spec)
         self.result = self._files.finished()
+        if callbacks and self.result is not None:
+            tell("callbacks are told nothing of a run that is done already; to see it, delete its folder and run again")
         self._saved = time.monotonic()
 
     def take_up(self) -> Trainer:

@@ -320,7 +320,9 @@ def test_run_takes_a_list_with_arguments_and_its_name_does_not_depend_on_it(in_a
     assert (folder / "count").read_text() == "106"
     assert shown_in(folder) == asked_of(folder)
     assert "callbacks" not in (folder / "config.yaml").read_text()
+    capsys.readouterr()
     assert main([*RUN, "--callbacks", f"{name}.mine"]) == 0
+    assert "laser: callbacks are told nothing of a run that is done already" in capsys.readouterr().err
     assert [folder] == list((in_a_folder / "runs").iterdir())
     assert not (folder / "told.jsonl").exists()  # of a run that is done nothing is told
     (in_a_folder / "with.yaml").write_text(yaml.safe_dump({"callbacks": f"{name}.mine", "seed": 1}))

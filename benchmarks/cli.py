@@ -24,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, load_yaml
+from laser_wireless.benchmarks.callback_options import build_callbacks, callbacks_of
 from laser_wireless.benchmarks.failures import Failed, print_failure, traceback_in
 from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
 from laser_wireless.benchmarks.progress import Progress, shown
@@ -93,21 +94,31 @@ def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {slot: component(name, slot) for slot, name in _RUN_DEFAULTS.items()}
     own: dict[str, Any] = {"output": None, "device": "auto"}
-    if read_options(words, spec, own, TrainingRun):
-        return _help("run", TrainingRun, spec, _RUN_EXAMPLES)
+    given, wants_help = split_options(words)
+    content = load_yaml(given.pop("config")) if "config" in given else {}
+    listeners = callbacks_of(content, given)
+    lay_under(content, spec, own)
+    lay_over(given, spec, own, TrainingRun, ["callbacks"])
+    if wants_help:
+        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_CALLBACKS}", listeners)
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
     folder = Path(own["output"] or Path("runs") / name)
     with traceback_in(folder):
         run: TrainingRun = assemble(TrainingRun, spec, "")
-        place = torch_device(own["device"])
+        place, callbacks = torch_device(own["device"]), build_callbacks(listeners)
         _claim(folder)
         with Progress(run.num_rounds, "round") as bar:
 
             def progress(round: int, latest: Row) -> None:
                 bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")
 
-            result = train(run, folder, device=place, progress=progress, spec=spec)
+            result = train(run, folder, device=place, progress=progress, spec=spec, callbacks=callbacks)
+    return _print_run(run, result, folder)
+
+
+def _print_run(run: TrainingRun, result: Row, folder: Path) -> int:
+    """Print what came of a run; its exit status."""
     down = "" if isinstance(run.downlink, NoiselessBroadcast) else f"\nand {run.downlink}"
     print(f"{run.compressor}\nover {run.uplink}{down}\n")
     if result["status"] == "diverged":
@@ -145,7 +156,7 @@ def _sweep(words: list[str]) -> int:
     from laser_wireless.benchmarks.sweeps.engines.choice import engine_of
     from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
     from laser_wireless.benchmarks.sweeps.studies import Place, study_of
-    from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study, preset_names
+    from laser_wireless.benchmarks.sweeps.study_file import find_study, load_study
 
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
@@ -161,29 +172,42 @@ def _sweep(words: list[str]) -> int:
     if file:
         path = find_study(file)
         name, content = Path(path).stem, load_study(path, scale)
-    study, engine = study_of(content), engine_of(content, given)
+    study, engine, listeners = study_of(content), engine_of(content, given), callbacks_of(content, given)
     spec: Spec = {slot: component(name, slot) for slot, name in study.defaults.items()}
     lay_under(content, spec, own)
     if searches:
         spec.setdefault("search", {})
-    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine"])
+    lay_over(given, spec, own, study.settings, [*study.others, "scale", "engine", "callbacks"])
     if wants_help:
-        examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
-        return _help("sweep", study.settings, spec, examples, f"{_COMMON}{_SWEEP_OWN}{_engine_options(engine)}")
-    if study.expect is None and engine != LOCAL:
-        raise BadConfiguration("--engine is for sweeps over power; this study computes nothing, or one run only")
+        return _help_of_sweep(study.settings, spec, engine, listeners)
+    if study.expect is None:
+        _refuse({"--engine": engine != LOCAL, "--callbacks": bool(listeners), _DRY_RUN: only_expect})
     name = name if scale == "full" else f"{name}-{scale}"
     folder = Path(own["output"] or Path("runs") / name)
-    if only_expect:
-        if study.expect is None:
-            raise BadConfiguration(f"{_DRY_RUN} is for sweeps over power; this study computes nothing, or one run only")
+    if only_expect and study.expect is not None:
         return study.expect(spec, folder, own["device"], own["jobs"], engine)
     with traceback_in(folder):
+        build_callbacks(listeners)  # refuse now what would fail in every run
         go = study.prepare(spec)
         folder.mkdir(parents=True, exist_ok=True)
         reports = writable_or_temporary(folder)
         write_text(reports / "sweep.yaml", dump_yaml({**study.entry, **spec}))
-        return go(Place(folder, name, own["device"], own["jobs"], reports, engine))
+        return go(Place(folder, name, own["device"], own["jobs"], reports, engine, listeners))
+
+
+def _help_of_sweep(settings: Callable[..., Any], spec: Spec, engine: object, listeners: list[Spec]) -> int:
+    """Print what can be set of a study, of the engine and of the callbacks that were chosen."""
+    from laser_wireless.benchmarks.sweeps.study_file import preset_names
+
+    examples = f"{_SWEEP_EXAMPLES}\n\nPresets, by name: {preset_names()}"
+    own_options = f"{_COMMON}{_SWEEP_OWN}{_CALLBACKS}{_engine_options(engine)}"
+    return _help("sweep", settings, spec, examples, own_options, listeners)
+
+
+def _refuse(given: dict[str, bool]) -> None:
+    """Refuse options, by whether they were given, that a study other than over power has no use for."""
+    for option in (option for option, is_given in given.items() if is_given):
+        raise BadConfiguration(f"{option} is for sweeps over power; this study computes nothing, or one run only")
 
 
 def _without_value(words: list[str], option: str) -> tuple[bool, list[str]]:
@@ -263,12 +287,15 @@ def _engine_options(engine: object) -> str:
     return f"\n{options}" if options else ""
 
 
-def _help(command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON) -> int:
+def _help(
+    command: str, target: Callable[..., Any], spec: Spec, examples: str, own: str = _COMMON, listeners: Sequence[Spec] = ()
+) -> int:
     from laser_wireless.benchmarks import help_text
 
     print(f"laser {command}: {(target.__doc__ or '').split(chr(10))[0]}\n\nExamples:\n{examples}\n\n{_HOW}\n\nOptions:{own}")
     print(help_text.options_of(target, chosen=spec))
-    chosen = help_text.chosen_components(spec, target)
+    of_callbacks = help_text.chosen_components({"callbacks": list(listeners)}, train)
+    chosen = "\n\n".join(filter(None, [help_text.chosen_components(spec, target), of_callbacks]))
     print(f"\n{chosen}\n" if chosen else "")
     print(f"Names that stand for a class with arguments:\n{help_text.presets(help_text.places(target))}")
     return 0
@@ -280,6 +307,9 @@ Name a component before --help to see its arguments:
   --uplink.fading Rician --uplink.fading.k_factor 10
   --uplink.csi '[PilotCsi, DelayedCsi]' --uplink.csi.1.rounds 2
   --uplink.impairments '[Rapp, PhaseNoise]' --uplink.impairments.0.saturation_db 6 --help"""
+_CALLBACKS = """
+  --callbacks NAMES  who is told what a run records, as it is recorded: TensorBoard, a function of yours such as
+                     my_module.mine, or a list of them '[TensorBoard, my_module.mine]' [default none]"""
 _DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]
@@ -294,11 +324,13 @@ _RUN_DEFAULTS = {"task": "digits", "compressor": "laser", "uplink": "AnalogUplin
 _RUN_EXAMPLES = """  laser run --task digits --compressor LowRank --compressor.rank 4 --uplink.energy_budget 16
   laser run --compressor z-sgd --uplink.energy_budget 100 --uplink.fading Rayleigh \\
             --uplink.power_control TruncatedInversion --uplink.power_control.threshold 0.2
-  laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading"""
+  laser run --uplink.energy_budget 16 --uplink.fading my_module.my_fading
+  laser run --uplink.energy_budget 16 --callbacks '[TensorBoard, my_module.mine]'"""
 _SWEEP_EXAMPLES = """  laser sweep digits.yaml
   laser sweep digits --dry-run
   laser sweep digits --search --search.width_db 2 --targets '[0.2]'
   laser sweep cifar10-power --scale small
+  laser sweep digits --callbacks TensorBoard
   laser sweep digits --engine slurm --engine.partition long --engine.time_min 120 --jobs 50
   laser sweep digits.yaml --uplink.fading my_module.my_fading --seeds '[0, 1, 2, 3, 4]' --output runs/mine"""
 _CHANNEL_EXAMPLES = """  laser channel --fading Rayleigh --power_control TruncatedInversion

@@ -93,7 +93,7 @@ def lay_over(
             own[name] = own_option(name, value_of(text, hints_of(CommandOptions)[name], name))
         elif name != "config":
             _check_first(path[0], [*inspect.signature(settings).parameters, *others, *own, "config"])
-            override(spec, path, value_of(text, _hint_at(path, spec, settings), name))
+            override(spec, path, value_of(text, hint_at(path, spec, settings), name))
 
 
 def lay_under(content: Spec, spec: Spec, own: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def value_of(text: str, hint: Any, name: str) -> Any:
         raise BadConfiguration(f"--{name}: {shown(text)} is not a value: {error}") from error
 
 
-def _hint_at(path: list[str], spec: Spec, settings: Callable[..., Any]) -> Any:
+def hint_at(path: list[str], spec: Spec, settings: Callable[..., Any]) -> Any:
     """The annotation of an option, by the components that the spec names so far."""
     target, where = settings, spec
     for name in path[:-1]:

@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
+
+from laser_wireless.benchmarks.lines_below import screen_of
 
 T = TypeVar("T")
 
@@ -24,6 +26,9 @@ class Progress:
         done: of them before the command began, which took no time; one less than the first number shown if None.
         file: where to write; stderr if None.
         clock: seconds, for lines.
+
+    Attributes:
+        on_terminal: whether there is a bar.
     """
 
     def __init__(
@@ -40,19 +45,34 @@ class Progress:
         self._before, self._done, self._remark = done, done or 0, ""
         self._start = clock()
         self._due = self._start + _FIRST_S
-        bar = self._file.isatty()
-        self._bar = tqdm(total=total, unit=unit, initial=done or 0, file=self._file, smoothing=0.05) if bar else None
+        self.on_terminal = self._file.isatty()
+        columns, rows = screen_of(self._file)  # tqdm takes a terminal without a size for one of -1
+        more: dict[str, Any] = {"initial": done or 0, "file": self._file, "smoothing": 0.05}
+        self._bar = tqdm(total=total, unit=unit, ncols=columns, nrows=rows, **more) if self.on_terminal else None
 
-    def to(self, done: int, remark: str = "") -> None:
-        """So many are done; the remark stands beside the number."""
+    def more(self, total: int, done: int) -> None:
+        """So many more are to be done; `done` of them are done already, which took no time."""
+        self._total, self._done, self._before = self._total + total, self._done + done, (self._before or 0) + done
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.initial += done
+            self._bar.n += done
+            self._bar.last_print_n += done
+            self._bar.refresh()
+
+    def to(self, done: int, remark: str = "", *, at_once: bool = False) -> None:
+        """So many are done; the remark stands beside the number. A bar is drawn when it is time, unless at once."""
         if self._before is None:
             self._before = done - 1
             if self._bar is not None:
                 self._bar.initial = self._bar.n = self._bar.last_print_n = done - 1
         self._done, self._remark = done, remark
         if self._bar is not None:
+            self._bar.ncols = screen_of(self._file).columns
             self._bar.set_postfix_str(remark, refresh=False)
             self._bar.update(done - self._bar.n)
+            if at_once:
+                self._bar.refresh()
         self.tick()
 
     def tick(self) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from laser_wireless.benchmarks.assembly import Spec
+from laser_wireless.benchmarks.callbacks.contract import Callback
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
-from laser_wireless.benchmarks.training_run import Diverged, RunInFolder, Trainer, TrainingRun
+from laser_wireless.benchmarks.training_run import Diverged, RunInFolder, Trainer, TrainingRun, saved_when_cut_off
 from laser_wireless.channels import Ledger
 from laser_wireless.channels.uplinks.stacked import NotStackable
 from laser_wireless.training.averaging import AveragesSideBySide
@@ -25,11 +27,12 @@ _NUMBERS = {"cpu": 1 << 23, "cuda": 1 << 28}  # in the gradients of all runs and
 
 @dataclass(frozen=True)
 class Member:
-    """One of several runs: what to train, its folder, and its plain configuration."""
+    """One of several runs: what to train, its folder, its plain configuration, and who is told what it records."""
 
     run: TrainingRun
     folder: Path
     spec: Spec | None = None
+    callbacks: Sequence[Callback] = ()
 
 
 def train_together(
@@ -48,7 +51,8 @@ def train_together(
         tick: called after each round.
         tell: takes a line about damaged files, changed code, and why runs are trained one by one.
     """
-    journeys = [RunInFolder(m.run, m.folder, device=device, spec=m.spec, tell=tell) for m in members]
+    more: dict[str, Any] = {"device": device, "tell": tell}
+    journeys = [RunInFolder(m.run, m.folder, spec=m.spec, callbacks=m.callbacks, **more) for m in members]
     ahead = [journey for journey in journeys if journey.result is None]
     while ahead:
         count = at_once(ahead[0].take_up(), len(ahead), device)
@@ -71,7 +75,7 @@ def _to_the_end(company: list[RunInFolder], tick: Callable[[], None], tell: Call
         company[0].to_the_end(lambda round, row: tick())
         return
     reason, ahead = "", company
-    try:
+    with saved_when_cut_off(company):
         while not reason and (ahead := [journey for journey in ahead if journey.result is None]):
             rounds = sorted({journey.trainer.round for journey in ahead})
             hindmost = [journey for journey in ahead if journey.trainer.round == rounds[0]]
@@ -79,16 +83,11 @@ def _to_the_end(company: list[RunInFolder], tick: Callable[[], None], tell: Call
                 _travel(hindmost, [*rounds[1:], ahead[0].run.num_rounds][0], tick)
             except NotStackable as error:
                 reason = str(error)
-    except KeyboardInterrupt:
-        for journey in ahead:
-            if journey.result is None:
-                journey.interrupted()
-        raise
-    if reason:
-        tell(f"runs are trained one by one: {reason}")
-        for journey in company:
-            if journey.result is None:
-                journey.to_the_end(lambda round, row: tick())
+        if reason:
+            tell(f"runs are trained one by one: {reason}")
+            for journey in company:
+                if journey.result is None:
+                    journey.to_the_end(lambda round, row: tick())
 
 
 def _travel(journeys: list[RunInFolder], stop: int, tick: Callable[[], None]) -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from laser_wireless.benchmarks.assembly import Spec
+from laser_wireless.benchmarks.callbacks.audience import Audience
+from laser_wireless.benchmarks.callbacks.contract import Callback
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
@@ -107,6 +109,7 @@ def train(
     progress: Callable[[int, Row], None] = lambda round, row: None,
     spec: Spec | None = None,
     tell: Callable[[str], None] = say,
+    callbacks: Sequence[Callback] = (),
 ) -> Row:
     """Train to the end, from the last sound checkpoint in the folder if there is one, and return the result.
 
@@ -119,14 +122,16 @@ def train(
         progress: called after each round with the number of rounds done and the latest evaluation.
         spec: the plain configuration that the run was built from; kept as config.yaml.
         tell: takes a line about a damaged file or changed code; on stderr unless given.
+        callbacks: are told what is recorded, as it is recorded; of a run that is done already, nothing.
 
     Returns:
         the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.
 
     Raises:
         BadConfiguration: a ValueError; the folder holds a run of another configuration.
+        TypeError: a callback is no function of one argument.
     """
-    journey = RunInFolder(run, folder, device=device, spec=spec, tell=tell)
+    journey = RunInFolder(run, folder, device=device, spec=spec, tell=tell, callbacks=callbacks)
     if journey.result is not None:
         return journey.result
     journey.take_up()
@@ -141,12 +146,22 @@ class RunInFolder:
     """
 
     def __init__(
-        self, run: TrainingRun, folder: Path, *, device: torch.device, spec: Spec | None, tell: Callable[[str], None]
+        self,
+        run: TrainingRun,
+        folder: Path,
+        *,
+        device: torch.device,
+        spec: Spec | None,
+        tell: Callable[[str], None],
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.run, self._device = run, device
+        self._audience = Audience(callbacks, folder, run, spec)
         fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
         self._files = RunFolder(folder, fingerprint, _check_result, tell, spec)
         self.result = self._files.finished()
+        if callbacks and self.result is not None:
+            tell("callbacks are told nothing of a run that is done already; to see it, delete its folder and run again")
         self._saved = time.monotonic()
 
     def take_up(self) -> Trainer:
@@ -161,6 +176,7 @@ class RunInFolder:
             trainer = Trainer(self.run, self._device)  # a fresh one: a state that is refused half-way leaves its traces
             try:
                 trainer.load(state)
+                self._audience.go_on_from(state.content["told"], trainer.round)
             except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
                 self._files.refuse(state, error)
                 continue
@@ -171,19 +187,17 @@ class RunInFolder:
     def to_the_end(self, progress: Callable[[int, Row], None]) -> Row:
         """Train by itself from where it is; see `train`."""
         trainer = self.trainer
-        try:
-            self.evaluate_if_due()  # where an interrupt came before it
-            while not self.is_over:
-                trainer.step()
-                self.evaluate_if_due()
-                progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
-                self.save_if_due()
-        except KeyboardInterrupt:
-            self.interrupted()
-            raise
-        except (FloatingPointError, Diverged) as error:
-            return self.diverged(error)
-        return self.done()
+        with saved_when_cut_off([self]):
+            try:
+                self.evaluate_if_due()  # where an interrupt came before it
+                while not self.is_over:
+                    trainer.step()
+                    self.evaluate_if_due()
+                    progress(trainer.round, trainer.evaluations[-1] if trainer.evaluations else {})
+                    self.save_if_due()
+            except (FloatingPointError, Diverged) as error:
+                return self.diverged(error)
+            return self.done()
 
     @property
     def is_over(self) -> bool:
@@ -200,6 +214,7 @@ class RunInFolder:
         is_due = round > 0 and (round % self.run.evaluate_every == 0 or self.is_over)
         if is_due and not (done and done[-1]["round"] == round):
             self.trainer.evaluate()
+            self._tell()
 
     @property
     def is_to_be_saved(self) -> bool:
@@ -216,15 +231,31 @@ class RunInFolder:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint; see `save_if_due`."""
-        self._files.save(self.trainer.state(), self.trainer.records())
+        """Write a checkpoint, with which all that is recorded has been told; see `save_if_due`."""
+        self.trainer.read()
+        self._tell()
+        self._write()
+
+    def _write(self) -> None:
+        self._files.save({**self.trainer.state(), "told": self._audience.told}, self.trainer.records())
         self._saved = time.monotonic()
 
-    def interrupted(self) -> None:
-        """Save before the process ends, unless amid a step or off the finite numbers: then the last checkpoint stands."""
-        if not self.trainer.amid_step:
+    def _tell(self, result: Row | None = None) -> None:
+        self._audience.tell(self.trainer.rows, self.trainer.evaluations, result)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a callback raised an error; the run itself is sound."""
+        return self._audience.failed
+
+    def cut_off(self) -> None:
+        """Save before the process ends, unless amid a step or off the finite numbers: then the last checkpoint stands.
+
+        What has not been told yet will be when the run goes on.
+        """
+        if self.result is None and not self.trainer.amid_step:
             with suppress(FloatingPointError, Diverged):
-                self.save()
+                self._write()
 
     def done(self) -> Row:
         """Finish the run; its result, which may be that it diverged."""
@@ -235,15 +266,28 @@ class RunInFolder:
         return self._finish(result)
 
     def diverged(self, error: ArithmeticError) -> Row:
-        """Finish the run as one that diverged, unless the error is one of the user's code."""
-        if users_line(error):
+        """Finish the run as one that diverged, unless the error is one of the user's code, or a callback's."""
+        if self.is_cut_off or users_line(error):
             raise error
         return self._finish(self.trainer.result("diverged", str(error)))
 
     def _finish(self, result: Row) -> Row:
+        self._tell(result)
         self.result = self._files.finish(result, self.trainer.records())
         del self.trainer  # and its memory
         return self.result
+
+
+@contextmanager
+def saved_when_cut_off(journeys: Sequence[RunInFolder]) -> Iterator[None]:
+    """Save runs on their way if an interruption, or the error of a callback, ends the block."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or any(journey.is_cut_off for journey in journeys):
+            for journey in journeys:
+                journey.cut_off()
+        raise
 
 
 def _check_result(result: Row) -> None:

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple, get_args
 
 from laser_wireless import channels, compression
-from laser_wireless.benchmarks import tasks
+from laser_wireless.benchmarks import callbacks, tasks
 from laser_wireless.benchmarks.fitting import hints_of
 from laser_wireless.benchmarks.tasks.task import Task
 from laser_wireless.channels import (
@@ -81,6 +81,7 @@ _COMMANDS = {
     "compressor": compression.Compressor,
     "uplink": channels.Uplink,
     "downlink": channels.Downlink,
+    "callbacks": callbacks.Callback,
 }
 """Parameters of the commands themselves."""
 
@@ -99,6 +100,7 @@ class Part(NamedTuple):
 def _own_parts() -> dict[str, Part]:
     """Public classes with parameters, by name."""
     rooms = [("compression", compression), *(("channels", family) for family in _FAMILIES), ("benchmarks.tasks", tasks)]
+    rooms += [("benchmarks.callbacks", callbacks)]
     named = ((room, name, getattr(module, name)) for room, module in rooms for name in module.__all__)
     classes = ((room, name, kind) for room, name, kind in named if inspect.isclass(kind) and is_dataclass(kind))
     return {name: Part(f"laser_wireless.{room}.{name}", kind) for room, name, kind in classes}

@@ -10,19 +10,19 @@ search.csv  the runs, with the step in which each was asked for
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from laser_wireless.benchmarks.assembly import BadConfiguration, call
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, call
 from laser_wireless.benchmarks.records import Row, read_csv, write_csv
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS, Candidate, combinations_of, grid_of
 from laser_wireless.benchmarks.sweeps.choices import Point, choose, judged
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, resident
+from laser_wireless.benchmarks.sweeps.live_view import LiveView
 from laser_wireless.benchmarks.sweeps.race import Ladder, Place, next_runs, ranked
 from laser_wireless.benchmarks.sweeps.required_power import Curve, NeededPower
 from laser_wireless.benchmarks.sweeps.savings import saving_of, targets_of
@@ -112,7 +112,16 @@ def searched_runs(root: Path) -> list[Row] | None:
     return [{**row, "arguments": str(row["arguments"])} for row in read_csv(file)] if file.exists() else None
 
 
-def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> Found:
+def search_sweep(
+    sweep: Sweep,
+    search: Search,
+    root: Path,
+    *,
+    device: Device,
+    jobs: int,
+    engine: Engine = LOCAL,
+    callbacks: Sequence[Spec] = (),
+) -> Found:
     """Search; what is done already is read.
 
     Args:
@@ -123,17 +132,20 @@ def search_sweep(sweep: Sweep, search: Search, root: Path, *, device: Device, jo
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
         engine: which computes the runs.
+        callbacks: see `run_cells`.
     """
     state, asked_for = SearchState(sweep, search), list[Row]()
-    with resident(engine) as processes:
+    with resident(engine) as processes, LiveView(result=sweep.result) as view:
         while asked := state.next_cells():
             if len(state.rows) + len(asked) > search.max_runs:
                 remark = f"ended at max_runs = {search.max_runs}: the next step would have taken {len(asked)} runs more"
                 return Found(state.sweep, state.rows, f"{remark}; {state.widths()}")
             asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
             write_csv(root / _FILE, asked_for)
-            print(f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more", file=sys.stderr)
-            state.take(asked, run_cells(asked, root, device=device, jobs=jobs, engine=processes))
+            line = f"search, step {state.steps}: {len(state.rows)} runs done, {len(asked)} more"
+            view.head(line, f"step {state.steps} of a search, {state.widest}")
+            where: dict[str, Any] = {"device": device, "jobs": jobs, "engine": processes, "callbacks": callbacks}
+            state.take(asked, run_cells(asked, root, view=view, **where))
     return Found(state.sweep, state.rows, state.widths())
 
 
@@ -149,6 +161,7 @@ class SearchState:
         self.sweep, self.search = sweep, search
         self.rows: list[Row] = []
         self.steps = 0
+        self.widest = self._widest({})
         self._done: dict[Node, dict[Place, dict[int, float]]] = {}
         self._lost: set[Node] = set()
         base = len(sweep.seeds)
@@ -273,6 +286,7 @@ class SearchState:
     def _want_narrower(self, curves: _Curves, needed: _Needed, draws: SeedDraws) -> None:
         """More seeds around the widest intervals, as many as should make them narrow enough, twice as many at most."""
         widths = self._widths(needed, draws)
+        self.widest = self._widest(widths)
         for scheme, target in widths:
             seeds = min(needed[name, target].num_seeds for name in (scheme, self.sweep.baseline))
             widths[scheme, target] *= 1 + _UNSURE / seeds
@@ -301,6 +315,12 @@ class SearchState:
         return {key: width for key, width in found.items() if not math.isnan(width)}
 
     # What is said
+
+    def _widest(self, widths: Mapping[tuple[str, float], float]) -> str:
+        """How wide the widest interval is."""
+        most = max(widths.values(), default=math.nan)
+        found = "not known yet" if math.isnan(most) else f"{most:.2g} dB" if math.isfinite(most) else "open to one side"
+        return f"widest interval: {found}, asked for: {self.search.width_db:g} dB"
 
     def widths(self) -> str:
         """How wide the intervals are."""

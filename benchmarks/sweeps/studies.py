@@ -17,6 +17,7 @@ class Place(NamedTuple):
     """Where a study writes and computes: folder, name in titles, torch device by its name, processes (0: one per core).
 
     reports: where tables and pictures go: the folder, unless it cannot be written. engine: computes the runs of a sweep.
+    callbacks: specs of those that are told what its runs record.
     """
 
     folder: Path
@@ -25,6 +26,7 @@ class Place(NamedTuple):
     jobs: int
     reports: Path
     engine: Engine
+    callbacks: list[Spec]
 
 
 class Study(NamedTuple):
@@ -78,6 +80,7 @@ def _power() -> Study:
 
         def run(place: Place) -> int:
             where: dict[str, Any] = {"device": place.device, "jobs": place.jobs, "engine": place.engine}
+            where["callbacks"] = place.callbacks
             if search is None:
                 rows = sweeps.run_sweep(sweep, place.folder, **where)
                 return report(sweep, rows, place.reports, place.name, shown, apart, draw)

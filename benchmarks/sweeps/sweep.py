@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -23,9 +22,9 @@ from urllib.parse import quote_plus
 import torch
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, build, call, component
+from laser_wireless.benchmarks.callback_options import build_callbacks
 from laser_wireless.benchmarks.entries import check_each, check_grid, check_some
 from laser_wireless.benchmarks.failures import Failed, traceback_in
-from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.side_by_side import Member, train_together
@@ -41,6 +40,7 @@ from laser_wireless.benchmarks.sweeps.candidates import (
 from laser_wireless.benchmarks.sweeps.claims import Taken, claimed
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, Local
+from laser_wireless.benchmarks.sweeps.live_view import LiveView
 from laser_wireless.benchmarks.sweeps.others import RunsOfOthers
 from laser_wireless.benchmarks.sweeps.processes import Ended
 from laser_wireless.benchmarks.training_run import RESULT_FORM, Device, RunInFolder, TrainingRun, torch_device, train
@@ -48,7 +48,6 @@ from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked
 
 _TOGETHER = {"cpu": 20, "cuda": 256}  # runs that a process is given at a time; it may compute fewer of them at once
-_LOOK_S = 1.0  # between looks at the files of runs that are on their way
 _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose digest tells longer ones apart
 
 Z_SGD = "z-sgd"
@@ -285,13 +284,25 @@ def _with_arguments(compressor: Spec, arguments: Mapping[str, Any]) -> Spec:
     return {**compressor, "init_args": {**compressor["init_args"], **arguments}}
 
 
-def run_sweep(sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
+def run_sweep(
+    sweep: Sweep, root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL, callbacks: Sequence[Spec] = ()
+) -> list[Row]:
     """Run what is not done yet and return one row per run; see `run_cells`."""
     todo = [cell for scheme in (*sweep.schemes, NOISELESS) for cell in cells(sweep, scheme)]
-    return run_cells(todo, root, device=device, jobs=jobs, engine=engine)
+    with LiveView(result=sweep.result) as view:
+        return run_cells(todo, root, device=device, jobs=jobs, view=view, engine=engine, callbacks=callbacks)
 
 
-def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, engine: Engine = LOCAL) -> list[Row]:
+def run_cells(
+    todo: Sequence[Cell],
+    root: Path,
+    *,
+    device: Device,
+    jobs: int,
+    view: LiveView,
+    engine: Engine = LOCAL,
+    callbacks: Sequence[Spec] = (),
+) -> list[Row]:
     """Run those of some runs that are not done yet.
 
     Several sweeps in one folder at the same time, of this machine or of several, share the runs: none is computed twice.
@@ -301,7 +312,9 @@ def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, en
         root: folder of the sweep.
         device: where each run computes.
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
+        view: shows how far it is.
         engine: which computes the runs.
+        callbacks: specs of those that are told what a run records; made for each run, where it is computed.
 
     Returns:
         rows with run (its folder's name), scheme, energy_budget, learning_rate, arguments ("rank=4"; empty if none were
@@ -310,40 +323,17 @@ def run_cells(todo: Sequence[Cell], root: Path, *, device: Device, jobs: int, en
     jobs = at_a_time(engine, jobs, place_of(engine, device))
     (root / "runs").mkdir(parents=True, exist_ok=True)
     _said.clear()
-    files = [cell.folder(root) / "result.json" for cell in todo]
-    was_done = [file.exists() for file in files]
+    known = [known_of(cell, root) for cell in todo]
+    was_done = view.begin(known, [cell.folder(root) for cell in todo])
     order = sorted(range(len(todo)), key=lambda number: not was_done[number])
+    given = _Order([todo[n] for n in order], root, _How(device, callbacks), engine, jobs, view.now_and_then)
     results: dict[int, Row] = {}
-    with Progress(len(todo), "run", done=sum(was_done)) as progress:
-        look = _Looks(progress, files, results)
-        given = _Order([todo[number] for number in order], root, device, engine, jobs, look.now_and_then)
-        for number, row in _outcomes(given):
-            results[order[number]] = row
-            look.now()
-    return [{**known_of(cell, root), **results[number]} for number, cell in enumerate(todo)]
-
-
-class _Looks:
-    """Shows how many runs are done: those reported, and those of companies still on their way, by their files.
-
-    A result of changed code stays until the new one is whole, and counts as done meanwhile.
-    """
-
-    def __init__(self, progress: Progress, files: list[Path], results: Mapping[int, Row]) -> None:
-        self._progress, self._files, self._results = progress, files, results
-        self._due = time.monotonic()
-
-    def now(self) -> None:
-        """Count and show."""
-        on_disk = sum(number not in self._results and file.exists() for number, file in enumerate(self._files))
-        failed = sum(row["status"] == "failed" for row in self._results.values())
-        self._progress.to(len(self._results) + on_disk, f"{failed} failed" if failed else "")
-        self._due = time.monotonic() + _LOOK_S
-
-    def now_and_then(self) -> None:
-        """Count and show, if it was long ago."""
-        if time.monotonic() >= self._due:
-            self.now()
+    for place, row in _outcomes(given):
+        results[order[place]] = row
+        view.took(order[place], row)
+        view.now_and_then()
+    view.now()
+    return [{**known[number], **results[number]} for number in range(len(todo))]
 
 
 def at_a_time(engine: Engine, jobs: int, place: torch.device) -> int:
@@ -366,19 +356,26 @@ def place_of(engine: Engine, device: Device) -> torch.device:
     return torch_device(device) if engine.is_here else torch.device("cuda" if device == "cuda" else "cpu")
 
 
+class _How(NamedTuple):
+    """How runs are computed: on which device, and who is told what they record."""
+
+    device: Device
+    callbacks: Sequence[Spec]
+
+
 class _Order(NamedTuple):
-    """What is to be computed: the runs, their sweep's folder, on which device, by whom, so many companies at a time."""
+    """What is to be computed: the runs, their sweep's folder, how, by whom, so many companies at a time."""
 
     todo: list[Cell]
     root: Path
-    device: Device
+    how: _How
     engine: Engine
     jobs: int
     tick: Callable[[], None]
 
     def in_companies(self, numbers: Sequence[int]) -> list[list[int]]:
         """Runs as they are given out."""
-        place = place_of(self.engine, self.device)
+        place = place_of(self.engine, self.how.device)
         found = companies([self.todo[number] for number in numbers], place, self.jobs)
         return [[numbers[n] for n in company] for company in found]
 
@@ -419,9 +416,9 @@ def _tried(
     cells = [[order.todo[number] for number in numbers] for numbers in some]
     if order.jobs == 1 and isinstance(order.engine, Local):
         for numbers, company in zip(some, cells, strict=True):
-            yield numbers, _execute(company, order.root, order.device, abandoned, order.tick)
+            yield numbers, _execute(company, order.root, order.how, abandoned, order.tick)
         return
-    works = [partial(_execute_in_a_process, company, order.root, order.device, abandoned) for company in cells]
+    works = [partial(_execute_in_a_process, company, order.root, order.how, abandoned) for company in cells]
     for place, outcome in order.engine.do(works, jobs=order.jobs, folder=order.root, tick=order.tick):
         yield some[place], outcome
 
@@ -453,49 +450,53 @@ def companies(todo: list[Cell], place: torch.device, jobs: int) -> list[list[int
     return found
 
 
-def _execute_in_a_process(cells: list[Cell], root: Path, device: Device, abandoned: frozenset[str]) -> list[Row | Taken]:
+def _execute_in_a_process(cells: list[Cell], root: Path, how: _How, abandoned: frozenset[str]) -> list[Row | Taken]:
     """Run cells in a process that shares the cores with others."""
     torch.set_num_threads(1)
-    return _execute(cells, root, device, abandoned)
+    return _execute(cells, root, how, abandoned)
 
 
 def _execute(
     cells: list[Cell],
     root: Path,
-    device: Device,
+    how: _How,
     abandoned: frozenset[str] = frozenset(),
     tick: Callable[[], None] = lambda: None,
 ) -> list[Row | Taken]:
     """Run those cells that no other process is at, which are claimed meanwhile."""
     with claimed([cell.folder(root) for cell in cells], abandoned) as taken:
         ours = [cell for cell, other in zip(cells, taken, strict=True) if other is None]
-        rows = iter(_execute_together(ours, root, device, tick))
+        rows = iter(_execute_together(ours, root, how, tick))
         return [next(rows) if other is None else other for other in taken]
 
 
-def _execute_together(cells: list[Cell], root: Path, device: Device, tick: Callable[[], None]) -> list[Row]:
+def _execute_together(cells: list[Cell], root: Path, how: _How, tick: Callable[[], None]) -> list[Row]:
     """Run cells side by side; if an error ends that, one after the other, so that each has its own row."""
     if len(cells) > 1:
         try:
             for cell in cells:
                 cell.folder(root).mkdir(exist_ok=True)
-            members = [Member(run_from(cell.spec), cell.folder(root), cell.spec) for cell in cells]
+            members = [_member(cell, root, how) for cell in cells]
             tell = partial(_say_once, root)
-            return train_together(members, device=torch_device(device), tick=tick, tell=tell)
+            return train_together(members, device=torch_device(how.device), tick=tick, tell=tell)
         except (Exception, SystemExit) as error:  # found again below, by the run that it is of
             _say_once(root, f"runs are trained one by one after {type(error).__name__}: {error}")
-    return [_execute_alone(cell, root, device, tick) for cell in cells]
+    return [_execute_alone(cell, root, how, tick) for cell in cells]
 
 
-def _execute_alone(cell: Cell, root: Path, device: Device, tick: Callable[[], None]) -> Row:
+def _member(cell: Cell, root: Path, how: _How) -> Member:
+    return Member(run_from(cell.spec), cell.folder(root), cell.spec, build_callbacks(how.callbacks))
+
+
+def _execute_alone(cell: Cell, root: Path, how: _How, tick: Callable[[], None]) -> Row:
     """Run one cell; whatever error it raises is a row too."""
     folder = cell.folder(root)
     try:
         with traceback_in(folder):
             folder.mkdir(exist_ok=True)
-            run, where = run_from(cell.spec), torch_device(device)
-            options: dict[str, Any] = {"progress": lambda round, row: tick(), "spec": cell.spec}
-            return train(run, folder, device=where, tell=partial(_say_once, root), **options)
+            member, where = _member(cell, root, how), torch_device(how.device)
+            options: dict[str, Any] = {"spec": cell.spec, "callbacks": member.callbacks, "tell": partial(_say_once, root)}
+            return train(member.run, folder, device=where, progress=lambda round, row: tick(), **options)
     except (Failed, BadConfiguration) as error:
         return {"status": "failed", "reason": str(error)}
 

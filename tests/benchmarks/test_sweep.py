@@ -119,25 +119,3 @@ def test_a_sweep_without_a_task_is_refused():
 
 def test_defaults_are_those_that_the_class_documents():
     assert Sweep.__dataclass_fields__["num_rounds"].default == 240
-
-
-def test_runs_of_companies_on_their_way_are_counted_by_their_files(tmp_path):
-    """A process reports when all of its runs have ended; whoever looks on sees each of them end."""
-    from laser_wireless.benchmarks.sweeps import sweep as sweeps
-
-    shown = []
-
-    class Shown:
-        def to(self, done, remark=""):
-            shown.append((done, remark))
-
-    files, results = [tmp_path / f"{number}.json" for number in range(5)], {}
-    look = sweeps._Looks(Shown(), files, results)
-    look.now()
-    for file in files[1:3]:
-        file.touch()
-    look.now_and_then()  # too soon
-    look.now()
-    results[1], results[4] = {"status": "done"}, {"status": "failed"}
-    look.now()
-    assert shown == [(0, ""), (2, ""), (3, "1 failed")]

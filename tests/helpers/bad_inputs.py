@@ -73,6 +73,7 @@ PLACES: dict[str, str] = {
     "allocation": "run --uplink.allocation {}",
     "scale": "run --uplink.scale {}",
     "energy_budget": "run --uplink.energy_budget {}",
+    "callbacks": "run --uplink.energy_budget 1 --callbacks [{}]",
 }
 """Parameter that takes a component -> options that put one there."""
 

@@ -161,8 +161,7 @@ def _sweep(words: list[str]) -> int:
     own: dict[str, Any] = {"output": None, "device": "auto", "jobs": 0}
     name, file, content = "sweep", "", {}
     only_expect = _DRY_RUN in words
-    words = [word for word in words if word != _DRY_RUN]
-    searches, words = _without_value(words, _SEARCH)
+    searches, words = _without_value([word for word in words if word != _DRY_RUN], _SEARCH)
     if words and not words[0].startswith("-"):
         file, words = words[0], words[1:]
     given, wants_help = split_options(words)

@@ -77,17 +77,24 @@ def report(
         if saved
         else "no target is passed by all curves, or by the reference's, within these budgets"
     )
+    print(_crossings(sweep, curves), end="")
+    written = ["table.csv", "savings.csv", *(["figure.csv"] if second else [])]
+    written += [f"{picture}.{kind}" for picture in pictures for kind in ("png", "pdf")]
+    print(f"\nwritten to {folder}: {', '.join(written)}, runs/")
+    return 1 if failed else 0
+
+
+def _crossings(sweep: Sweep, curves: dict[str, list[Point]]) -> str:
+    """Where the curve of each scheme crosses that of the reference."""
+    lines = []
     for scheme in sweep.schemes:
         if scheme != sweep.baseline and scheme in curves and sweep.baseline in curves:
             found = crossovers_db(curves[scheme], curves[sweep.baseline])
             where = ", ".join(f"{power:.1f} dB" for power in found) if found else "none within these budgets"
             gaps = any(point.missing for name in (scheme, sweep.baseline) for point in curves[name])
             where = where.replace("none within", "none seen within") + "; not known beside missing ones" if gaps else where
-            print(f"curves of {scheme} and {sweep.baseline} cross at: {where}")
-    written = ["table.csv", "savings.csv", *(["figure.csv"] if second else [])]
-    written += [f"{picture}.{kind}" for picture in pictures for kind in ("png", "pdf")]
-    print(f"\nwritten to {folder}: {', '.join(written)}, runs/")
-    return 1 if failed else 0
+            lines.append(f"curves of {scheme} and {sweep.baseline} cross at: {where}\n")
+    return "".join(lines)
 
 
 def _made_in(rows: Sequence[Row]) -> Row:

@@ -133,11 +133,18 @@ def search_sweep(
         jobs: processes at a time; 0 for one per core (one in all on a GPU), or as many as the engine says.
         engine: which computes the runs.
         callbacks: see `run_cells`.
+
+    Raises:
+        BadConfiguration: fewer runs than those of the first step.
     """
     state, asked_for = SearchState(sweep, search), list[Row]()
     with resident(engine) as processes, LiveView(result=sweep.result) as view:
         while asked := state.next_cells():
             if len(state.rows) + len(asked) > search.max_runs:
+                if not state.rows:
+                    raise BadConfiguration(
+                        f"search.max_runs must be at least {len(asked)}, the runs of the first step, got {search.max_runs}"
+                    )
                 remark = f"ended at max_runs = {search.max_runs}: the next step would have taken {len(asked)} runs more"
                 return Found(state.sweep, state.rows, f"{remark}; {state.widths()}")
             asked_for += [{"step": state.steps, **known_of(cell, root)} for cell in asked]
@@ -332,6 +339,8 @@ class SearchState:
             for (scheme, target), width in widths.items()
             if width > self.search.width_db
         ]
+        if not needed:
+            return "no target yet"
         if not wide:
             return f"all {len(widths)} intervals are at most {self.search.width_db:g} dB wide"
         return f"wider than {self.search.width_db:g} dB: {', '.join(wide)}"

@@ -62,34 +62,7 @@ def study_of(spec: Spec) -> Study:
 
 def _power() -> Study:
     from laser_wireless.benchmarks.sweeps import sweep as sweeps
-    from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-    from laser_wireless.benchmarks.sweeps.figures import read_figure
-    from laser_wireless.benchmarks.sweeps.report import report
-    from laser_wireless.benchmarks.sweeps.search import read_search, search_sweep
-
-    def prepare(spec: Spec) -> Callable[[Place], int]:
-        sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
-        shown, apart = read_published(spec.get("published"), {*sweep.schemes, NOISELESS})
-        draw = read_figure(spec.get("figure"), sweep)
-
-        search = read_search(spec.get("search"))
-        if search is not None and draw is not None:
-            raise BadConfiguration(
-                "search must not be given beside figure, which needs the whole grid; leave one of them out"
-            )
-
-        def run(place: Place) -> int:
-            where: dict[str, Any] = {"device": place.device, "jobs": place.jobs, "engine": place.engine}
-            where["callbacks"] = place.callbacks
-            if search is None:
-                rows = sweeps.run_sweep(sweep, place.folder, **where)
-                return report(sweep, rows, place.reports, place.name, shown, apart, draw)
-            found = search_sweep(sweep, search, place.folder, **where)
-            status = report(found.sweep, found.rows, place.reports, place.name, shown, apart)
-            print(f"search: {len(found.rows)} runs; {found.remark}")
-            return status
-
-        return run
+    from laser_wireless.benchmarks.sweeps.search import read_search
 
     def expect(spec: Spec, folder: Path, device: Device, jobs: int, engine: Engine) -> int:
         from laser_wireless.benchmarks.sweeps import expected
@@ -103,7 +76,34 @@ def _power() -> Study:
             )
         return status
 
-    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.BESIDE, prepare, expect)
+    return Study({}, {"uplink": "AnalogUplink"}, sweeps.Sweep, sweeps.BESIDE, _prepare_power, expect)
+
+
+def _prepare_power(spec: Spec) -> Callable[[Place], int]:
+    from laser_wireless.benchmarks.sweeps import sweep as sweeps
+    from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
+    from laser_wireless.benchmarks.sweeps.figures import read_figure
+    from laser_wireless.benchmarks.sweeps.report import report
+    from laser_wireless.benchmarks.sweeps.search import read_search, search_sweep
+
+    sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
+    shown, apart = read_published(spec.get("published"), {*sweep.schemes, NOISELESS})
+    draw, search = read_figure(spec.get("figure"), sweep), read_search(spec.get("search"))
+    if search is not None and draw is not None:
+        raise BadConfiguration("search must not be given beside figure, which needs the whole grid; leave one of them out")
+
+    def run(place: Place) -> int:
+        where: dict[str, Any] = {"device": place.device, "jobs": place.jobs, "engine": place.engine}
+        where["callbacks"] = place.callbacks
+        if search is None:
+            rows = sweeps.run_sweep(sweep, place.folder, **where)
+            return report(sweep, rows, place.reports, place.name, shown, apart, draw)
+        found = search_sweep(sweep, search, place.folder, **where)
+        status = report(found.sweep, found.rows, place.reports, place.name, shown, apart)
+        print(f"search: {len(found.rows)} runs; {found.remark}")
+        return status
+
+    return run
 
 
 def _spectrum() -> Study:

@@ -199,6 +199,7 @@ def test_a_search_that_is_cut_off_comes_to_the_same_end(tmp_path, monkeypatch, c
         (["--search.width_db", "0"], "search: Search: width_db must be > 0, got 0"),
         (["--search.width_db", "wide"], "search.width_db must be a number"),
         (["--search.widht_db", "1"], "did you mean width_db"),
+        (["--search", "{max_runs: 5}"], "search.max_runs must be at least 15, the runs of the first step, got 5"),
         (["--search", "1"], "search must be a mapping, such as {width_db: 1}, got 1"),
         (["--figure", "{kind: difference, panels: {a: {laser: z-sgd}}}"], "search must not be given beside figure"),
     ],

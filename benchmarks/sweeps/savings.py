@@ -16,7 +16,7 @@ from laser_wireless.benchmarks.intervals import reach_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.choices import Point
 from laser_wireless.benchmarks.sweeps.required_power import Curve, NeededPower
-from laser_wireless.benchmarks.sweeps.seed_draws import SeedDraws
+from laser_wireless.benchmarks.sweeps.seed_draws import Array, SeedDraws
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
 
 Curves = Mapping[str, Sequence[Point]]
@@ -144,14 +144,23 @@ def pareto_front(needs: Mapping[str, tuple[float, float]]) -> set[str]:
 
 
 def crossovers_db(first: Sequence[Point], second: Sequence[Point]) -> list[float]:
-    """Powers in dB at which the mean curves of two schemes cross, between neighbouring budgets that both have."""
-    others = {point.energy_budget: point.mean for point in second}
-    shared = [point for point in first if point.energy_budget in others]
-    difference = [point.mean - others[point.energy_budget] for point in shared]  # NaN where one is missing
-    powers = [point.power_db for point in shared]
+    """Powers in dB at which the mean curves of two schemes cross, with straight lines between the budgets that each has.
+
+    Beside a budget that is missing, or at which a scheme diverged, no crossing is seen.
+    """
+    powers = np.array(sorted({point.power_db for point in (*first, *second)}))
+    difference = _mean_at(powers, first) - _mean_at(powers, second)
     found = []
-    for i in range(1, len(difference)):
+    for i in range(1, len(powers)):
         before, after = difference[i - 1], difference[i]
         if math.isfinite(before) and math.isfinite(after) and before * after < 0:
-            found.append(powers[i - 1] + before / (before - after) * (powers[i] - powers[i - 1]))
+            found.append(float(powers[i - 1] + before / (before - after) * (powers[i] - powers[i - 1])))
     return found
+
+
+def _mean_at(powers_db: Array, points: Sequence[Point]) -> Array:
+    """A mean curve at some powers; NaN beyond its budgets, and between two of which one is not finite."""
+    means = {point.power_db: point.mean if math.isfinite(point.mean) else math.nan for point in points}
+    with np.errstate(invalid="ignore"):
+        between = np.interp(powers_db, list(means), list(means.values()), math.nan, math.nan)
+    return np.array([means.get(power, mean) for power, mean in zip(powers_db, between, strict=True)])

@@ -109,6 +109,16 @@ def test_crossovers_are_where_the_mean_curves_meet():
     assert crossovers_db(curves["laser"][1:], curves["z-sgd"]) == pytest.approx([15.0])
 
 
+def test_crossovers_of_curves_with_budgets_of_their_own_lie_on_their_lines():
+    curves = choose(make_sweep(), rows_of({"laser": [2.0, 1.5, 1.0], "z-sgd": [4.0, 2.5, 0.4]}))
+    assert crossovers_db(curves["laser"][::2], curves["z-sgd"]) == pytest.approx([10 + 10 * 1.0 / 1.6])
+
+
+def test_a_crossing_below_a_missing_budget_is_seen():
+    curves = choose(make_sweep(), fail(rows_of({"laser": [2.0, 1.5, 1.4], "z-sgd": [4.0, 1.0, 0.4]}), "z-sgd", [100]))
+    assert crossovers_db(curves["laser"], curves["z-sgd"]) == pytest.approx([8.0])
+
+
 def test_table_reports_what_was_spent_and_how_many_diverged():
     rows = rows_of({"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0]})
     for row in rows:

@@ -20,7 +20,8 @@ from laser_wireless.benchmarks.speed.measure import Clock
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.engines.contract import Engine
 from laser_wireless.benchmarks.sweeps.engines.local import LOCAL
-from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, at_a_time, cells, companies, place_of, run_from
+from laser_wireless.benchmarks.sweeps.running import at_a_time, companies, place_of
+from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cells, run_from
 from laser_wireless.benchmarks.tasks import Split
 from laser_wireless.benchmarks.training_run import Device, Trainer, torch_device
 from laser_wireless.channels.uplinks.stacked import NotStackable

@@ -25,9 +25,10 @@ from laser_wireless.benchmarks.sweeps.engines.local import LOCAL, resident
 from laser_wireless.benchmarks.sweeps.live_view import LiveView
 from laser_wireless.benchmarks.sweeps.race import Ladder, Place, next_runs, ranked
 from laser_wireless.benchmarks.sweeps.required_power import Curve, NeededPower
+from laser_wireless.benchmarks.sweeps.running import run_cells
 from laser_wireless.benchmarks.sweeps.savings import saving_of, targets_of
 from laser_wireless.benchmarks.sweeps.seed_draws import SeedDraws
-from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cell_of, known_of, run_cells
+from laser_wireless.benchmarks.sweeps.sweep import Cell, Sweep, cell_of, known_of
 from laser_wireless.benchmarks.training_run import Device
 from laser_wireless.benchmarks.value_words import shown
 from laser_wireless.channels.parameters import checked

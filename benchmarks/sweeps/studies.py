@@ -84,6 +84,7 @@ def _prepare_power(spec: Spec) -> Callable[[Place], int]:
     from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
     from laser_wireless.benchmarks.sweeps.figures import read_figure
     from laser_wireless.benchmarks.sweeps.report import report
+    from laser_wireless.benchmarks.sweeps.running import run_sweep
     from laser_wireless.benchmarks.sweeps.search import read_search, search_sweep
 
     sweep = sweeps.sweep_from(sweeps.sweep_alone(spec))
@@ -96,7 +97,7 @@ def _prepare_power(spec: Spec) -> Callable[[Place], int]:
         where: dict[str, Any] = {"device": place.device, "jobs": place.jobs, "engine": place.engine}
         where["callbacks"] = place.callbacks
         if search is None:
-            rows = sweeps.run_sweep(sweep, place.folder, **where)
+            rows = run_sweep(sweep, place.folder, **where)
             return report(sweep, rows, place.reports, place.name, shown, apart, draw)
         found = search_sweep(sweep, search, place.folder, **where)
         status = report(found.sweep, found.rows, place.reports, place.name, shown, apart)

@@ -8,8 +8,9 @@ import torch
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.sweeps.choices import choose, table_of
+from laser_wireless.benchmarks.sweeps.running import run_sweep
 from laser_wireless.benchmarks.sweeps.savings import savings, targets_of
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, cells, run_from, run_sweep, sweep_from
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, cells, run_from, sweep_from
 from laser_wireless.channels import LinearEnergy, Rayleigh
 
 SEEDS = [0, 1]

@@ -16,8 +16,9 @@ from helpers.faults import FLIPS, faults_of, inject
 from laser_wireless.benchmarks import fingerprint, run_folder
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_sealed_json
+from laser_wireless.benchmarks.sweeps.running import run_sweep
 from laser_wireless.benchmarks.sweeps.spectrum import Spectrum, run_spectrum
-from laser_wireless.benchmarks.sweeps.sweep import run_sweep, sweep_from
+from laser_wireless.benchmarks.sweeps.sweep import sweep_from
 from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion

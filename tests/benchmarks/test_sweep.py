@@ -3,7 +3,8 @@
 import pytest
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, run_sweep, sweep_from
+from laser_wireless.benchmarks.sweeps.running import run_sweep
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, sweep_from
 
 TINY = {
     "task": {"class_path": "Digits", "init_args": {"width": 12}},

@@ -1,7 +1,7 @@
 """A sweep: schemes x energy budgets x candidates x seeds.
 
-Every run has a folder named after its configuration, and is what it would be alone. All schemes meet the same data order, gains and noise per seed; a candidate is a learning rate with
-arguments of the scheme's own.
+Every run has a folder named after its configuration. All schemes meet the same data order, gains and noise per seed; a
+candidate is a learning rate with arguments of the scheme's own.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def test_every_option_of_the_readmes_commands_is_known(capsys):
 
     lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
     commands = [line[1:] for line in lines if line[0] == "laser" and "my_module" not in line[-1]]
-    assert len(commands) == 6
+    assert len(commands) == 8
     for words in commands:
         assert main([*words, "--help"]) == 0
         printed = capsys.readouterr().out

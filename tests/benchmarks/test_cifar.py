@@ -8,6 +8,7 @@ from helpers.public_data import as_parquet, cifar_splits
 from torch import nn
 
 from laser_wireless.benchmarks.tasks import Cifar, cifar
+from laser_wireless.benchmarks.tasks.sharding import deal
 from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.channels import AnalogUplink, Streams
 from laser_wireless.compression import LowRank
@@ -44,7 +45,8 @@ def test_parts_and_batches_have_the_form_of_the_data(classes, folders, global_rn
 def test_augmentation_is_drawn_anew_in_every_round_and_for_every_device(folders):
     """One image a device, shown again and again, comes in many shifts."""
     task = task_of(10, folders, batch_size=3, sharding="dirichlet", alpha=0.01)
-    shards = cifar._shards(task, 16, Streams(0))
+    labels = cifar._parts(task)["train"].labels
+    shards = deal(labels, 16, task.batch_size, Streams(0), sharding=task.sharding, alpha=task.alpha)
     lonely = int((shards.sizes == 1).nonzero()[0])
     shown = torch.stack([task.batches(round, 16, Streams(0))[0][lonely] for round in range(4)]).flatten(0, 1)
     assert len({image.numpy().tobytes() for image in shown}) >= 10  # of 12; 162 shifts and mirror images

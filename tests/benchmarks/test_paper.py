@@ -58,7 +58,7 @@ def test_files_for_a_paper(tmp_path, monkeypatch, capsys):
     assert main(["redraw", "some", "--style", "ieee1"]) == 0
     said = capsys.readouterr().out
     assert "for the caption: bars" in said
-    assert "mean and 95 % interval (Student's) over 3 seeds" in said
+    assert "mean and 95 % interval over 3 seeds" in said
     assert "triangles: more than the highest, or less than the lowest budget is needed" in said
     names = {f"{name}-ieee1.{kind}" for name in ("curves", "power", "savings") for kind in ("pdf", "png")}
     assert {path.name for path in folder.iterdir()} - before == names

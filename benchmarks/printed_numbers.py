@@ -31,6 +31,13 @@ def with_ends(value: float, low: float, high: float) -> str:
     return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
 
 
+def one_sided(low: float, high: float) -> str:
+    """What an interval says that has one finite end, such as "at least 2.5"; empty for another one."""
+    if math.isfinite(low) and not math.isfinite(high):
+        return f"at least {fixed(low, 1)}"
+    return f"at most {fixed(high, 1)}" if math.isfinite(high) and not math.isfinite(low) else ""
+
+
 def significant(value: float) -> str:
     """A finite number to three significant digits; whole numbers in full."""
     return fixed(value, _decimals(value, _ALONE)) if value else "0"

@@ -9,10 +9,8 @@ from laser_wireless.benchmarks.intervals import reach_of
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder, result_columns
 from laser_wireless.benchmarks.reports.tables import noise_variances
-from laser_wireless.benchmarks.sweeps.sweep import METRICS
+from laser_wireless.benchmarks.sweeps.sweep import AT_BEST, METRICS
 from laser_wireless.channels import snr_from_energy
-
-_BEST = "_at_best_validation"
 
 
 def metrics_of(found: SweepFolder) -> list[Row]:
@@ -21,7 +19,7 @@ def metrics_of(found: SweepFolder) -> list[Row]:
     columns = dict.fromkeys([own, *found.table[0]])
     metrics = []
     for column in columns:
-        name, suffix = column.removesuffix(_BEST), _BEST if column.endswith(_BEST) else ""
+        name, suffix = column.removesuffix(AT_BEST), AT_BEST if column.endswith(AT_BEST) else ""
         if name == "validation_loss" or name in (f"test_{metric}" for metric in METRICS):
             when = " at the round of least validation loss" if suffix else ""
             has_interval = name == f"test_{found.sweep.metric}"

@@ -69,8 +69,7 @@ def read_sweep_folder(folder: Path) -> SweepFolder:
 
 def result_columns(sweep: Sweep) -> tuple[str, str]:
     """The columns of table.csv with the metric that the sweep compares by, and its standard error."""
-    suffix = "" if sweep.result == "last" else "_at_best_validation"
-    return f"test_{sweep.metric}{suffix}", f"standard_error{suffix}"
+    return f"test_{sweep.metric}{sweep.result_suffix}", f"standard_error{sweep.result_suffix}"
 
 
 def need(folder: Path, *names: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from laser_wireless.benchmarks.picture import over_seeds, seeds_in
-from laser_wireless.benchmarks.printed_numbers import decibels, fixed, with_ends, with_half_width
+from laser_wireless.benchmarks.printed_numbers import decibels, one_sided, with_ends, with_half_width
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.reports.sweep_folder import SweepFolder
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
@@ -108,16 +108,8 @@ def _saved(row: Row, reference: str) -> str:
     if row["scheme"] == reference and not row["note"].startswith("reference:"):
         return "reference"
     if not math.isfinite(row["saving_db"]):
-        return "; ".join(filter(None, (_bound(row), str(row["note"])))) or "not known"
+        return "; ".join(filter(None, (one_sided(row["low"], row["high"]), str(row["note"])))) or "not known"
     return with_ends(row["saving_db"], row["low"], row["high"])
-
-
-def _bound(row: Row) -> str:
-    """What is known of a saving from one side, by its interval; empty if nothing is."""
-    low, high = row["low"], row["high"]
-    if math.isfinite(low) and not math.isfinite(high):
-        return f"at least {fixed(low, 1)}"
-    return f"at most {fixed(high, 1)}" if math.isfinite(high) and not math.isfinite(low) else ""
 
 
 def answers(found: SweepFolder) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from laser_wireless.benchmarks.calculations.model_shapes import shapes_of
 from laser_wireless.benchmarks.intervals import half_width, standard_error
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-from laser_wireless.benchmarks.sweeps.sweep import METRICS, Sweep, compressor_of
+from laser_wireless.benchmarks.sweeps.sweep import AT_BEST, METRICS, Sweep, compressor_of
 
 
 class Trial(NamedTuple):
@@ -141,10 +141,9 @@ def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Poi
 
 
 def _trial(sweep: Sweep, runs: Sequence[Row]) -> Trial:
-    sign = -1 if sweep.higher_is_better else 1
     return Trial(
         {run["seed"]: judged(run, sweep.result)["validation"]["loss"] for run in runs},
-        {run["seed"]: sign * measured(run, sweep.metric, sweep.result) for run in runs},
+        {run["seed"]: sweep.cost(measured(run, sweep.metric, sweep.result)) for run in runs},
     )
 
 
@@ -193,7 +192,7 @@ def table_of(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
             row["validation_loss"] = _mean(run["metrics"]["validation"]["loss"] for run in runs)
             row |= _metrics(sweep, runs, "last", "")
             row["best_round"] = _mean(run["best"]["round"] for run in runs)
-            row |= _metrics(sweep, runs, "best", "_at_best_validation")
+            row |= _metrics(sweep, runs, "best", AT_BEST)
             spent = ("energy_spent", "max_energy_spent", "energy_allowed", "num_symbols", "num_channel_uses")
             row |= {f"{name}_per_round": _mean(run["mean_per_round"][name] for run in runs) for name in spent}
             row["num_bytes_per_round"] = math.nan if point.missing else weigh(point.scheme, point.arguments)

@@ -20,6 +20,7 @@ from typing import Literal, TextIO
 from laser_wireless.benchmarks.lines_below import LinesBelow, screen_of
 from laser_wireless.benchmarks.progress import Progress
 from laser_wireless.benchmarks.records import Row, read_json
+from laser_wireless.benchmarks.sweeps.choices import judged
 from laser_wireless.benchmarks.sweeps.claims import seems_computed
 
 _LOOK_S = 1.0  # between looks at the files of runs that are on their way
@@ -145,9 +146,8 @@ class Curves:
         """Take up the result of a run; one that failed has none."""
         by_candidate = self._losses.setdefault(known["scheme"], {}).setdefault(known["energy_budget"], {})
         if row["status"] != "failed":
-            metrics = row["metrics"] if self._result == "last" else row["best"]["metrics"]
             candidate = known["learning_rate"], known["arguments"]
-            by_candidate.setdefault(candidate, {})[known["seed"]] = metrics["validation"]["loss"]
+            by_candidate.setdefault(candidate, {})[known["seed"]] = judged(row, self._result)["validation"]["loss"]
 
     def best(self, scheme: str, energy_budget: float) -> float:
         """Of the candidates with the most seeds the least mean; NaN where nothing is known."""

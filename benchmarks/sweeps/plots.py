@@ -56,7 +56,7 @@ class Dot:
 
 def dots_of(sweep: Sweep, table: Sequence[Row], scheme: str) -> list[Dot]:
     """A scheme's curve, by rising budget, from the rows of table.csv, also of one without half widths or failed runs."""
-    suffix = "" if sweep.result == "last" else "_at_best_validation"
+    suffix = sweep.result_suffix
     dots = []
     for row in table:
         if row["scheme"] == scheme:

@@ -41,9 +41,7 @@ def plot_needed_power(axes: Axes, sweep: Sweep, rows: Sequence[Row]) -> None:
         look = style_of(number)
         powers = [row["power_db"] if math.isfinite(row["power_db"]) else math.nan for row in mine]
         axes.plot(targets, powers, ms=5, label=scheme, **look)
-        axes.fill_between(
-            targets, np.clip(low, floor, top), np.clip(high, floor, top), color=look["color"], alpha=shade, lw=0
-        )
+        axes.fill_between(targets, low, high, color=look["color"], alpha=shade, lw=0)
     if any(math.isfinite(row["power_db"]) for row in known):
         axes.set_ylim(floor, top)
     _mark_beyond(axes, sweep, known)

@@ -71,8 +71,7 @@ def savings(sweep: Sweep, curves: Curves) -> list[Row]:
         return []
     rows: list[Row] = []
     for target in targets_of(sweep, curves):
-        aim = -target if sweep.higher_is_better else target
-        needed = {name: curve.needed(aim) for name, curve in fitted.items()}
+        needed = {name: curve.needed(sweep.cost(target)) for name, curve in fitted.items()}
         spent = {name: _at(needed[name].value, curve.known, "spent_db") for name, curve in fitted.items()}
         uses = {name: _at(needed[name].value, curve.known, "channel_uses") for name, curve in fitted.items()}
         front = pareto_front({name: (spent[name], uses[name]) for name in fitted})

@@ -207,7 +207,9 @@ class SearchState:
         if node in self._lost:  # runs failed: nothing can be concluded here
             return []
         ladder, combinations = self._ladder(node.scheme), combinations_of(self.sweep.tune, node.scheme)
-        start, stride = self._starts.setdefault(node, self._start(node))
+        if node not in self._starts:
+            self._starts[node] = self._start(node)
+        start, stride = self._starts[node]
         asked = next_runs(
             self._done.get(node, {}),
             ladder,
@@ -247,20 +249,18 @@ class SearchState:
         before = dict(self._wanted)
         curves, draws = self._curves()
         if not self._has_targets:
-            targets = targets_of(self.sweep, choose(self.sweep, self.rows))
+            targets = targets_of(self.sweep, {scheme: curve.points for scheme, curve in curves.items()})
             self.sweep, self._has_targets = replace(self.sweep, targets=targets), True
-        needed = {key: curves[key[0]].needed(self._aim(key[1])) for key in self._questions()}
+        needed = self._needed(curves)
         for want in (self._want_middles, self._want_base, lambda c, n: self._want_narrower(c, n, draws)):
             want(curves, needed)
             if self._wanted != before:
                 return True
         return False
 
-    def _questions(self) -> list[tuple[str, float]]:
-        return [(scheme, target) for target in self.sweep.targets or [] for scheme in self.sweep.schemes]
-
-    def _aim(self, target: float) -> float:
-        return -target if self.sweep.higher_is_better else target
+    def _needed(self, curves: _Curves) -> _Needed:
+        questions = [(scheme, target) for target in self.sweep.targets or [] for scheme in self.sweep.schemes]
+        return {(scheme, target): curves[scheme].needed(self.sweep.cost(target)) for scheme, target in questions}
 
     def _curves(self) -> tuple[dict[str, Curve], SeedDraws]:
         points = choose(self.sweep, self.rows)
@@ -326,17 +326,16 @@ class SearchState:
 
     def _widest(self, widths: Mapping[tuple[str, float], float]) -> str:
         """How wide the widest interval is."""
-        most = max(widths.values(), default=math.nan)
-        found = "not known yet" if math.isnan(most) else f"{most:.2g} dB" if math.isfinite(most) else "open to one side"
+        found = _in_words(max(widths.values())) if widths else "not known yet"
         return f"widest interval: {found}, asked for: {self.search.width_db:g} dB"
 
     def widths(self) -> str:
         """How wide the intervals are."""
         curves, draws = self._curves()
-        needed = {key: curves[key[0]].needed(self._aim(key[1])) for key in self._questions()}
+        needed = self._needed(curves)
         widths = self._widths(needed, draws)
         wide = [
-            f"{scheme} at {target:g} ({f'{width:.2g} dB' if math.isfinite(width) else 'open to both sides'})"
+            f"{scheme} at {target:g} ({_in_words(width)})"
             for (scheme, target), width in widths.items()
             if width > self.search.width_db
         ]
@@ -351,6 +350,10 @@ def _width(value: float, low: float, high: float) -> float:
     """Of an interval; twice its other half where one end is open, which the budgets are to blame for and not the seeds."""
     ends = [abs(value - end) for end in (low, high) if not math.isinf(end)]
     return sum(ends) * 2 / len(ends) if ends else math.inf
+
+
+def _in_words(width: float) -> str:
+    return f"{width:.2g} dB" if math.isfinite(width) else "open to both sides"
 
 
 def _around(points: Sequence[Point], power: NeededPower) -> Iterable[Point]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from laser_wireless.benchmarks.printed_numbers import fixed, with_ends, with_half_width
+from laser_wireless.benchmarks.printed_numbers import fixed, one_sided, with_ends, with_half_width
 from laser_wireless.benchmarks.records import Row
 from laser_wireless.benchmarks.sweeps.plots import dots_of
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
@@ -18,7 +18,8 @@ def short_table(sweep: Sweep, table: Sequence[Row]) -> list[Row]:
         sweep: what was compared.
         table: rows of table.csv.
     """
-    dots = {(row["scheme"], dot.energy_budget): dot for row in table for dot in dots_of(sweep, table, row["scheme"])}
+    schemes = dict.fromkeys(row["scheme"] for row in table)
+    dots = {(scheme, dot.energy_budget): dot for scheme in schemes for dot in dots_of(sweep, table, scheme)}
     rows = []
     for row in table:
         dot = dots[row["scheme"], row["energy_budget"]]
@@ -82,8 +83,4 @@ def _saved(row: Row) -> str:
     saving, low, high = row["saving_db"], row["low"], row["high"]
     if row["scheme"] == row["reference"]:
         return ""
-    if math.isfinite(saving):
-        return with_ends(saving, low, high)
-    if math.isfinite(low):
-        return f"at least {fixed(low, 1)}"
-    return f"at most {fixed(high, 1)}" if math.isfinite(high) else ""
+    return with_ends(saving, low, high) if math.isfinite(saving) else one_sided(low, high)

@@ -37,6 +37,9 @@ _LONGEST_NAME = 120  # characters of a scheme in the name of a folder, whose dig
 Z_SGD = "z-sgd"
 """Name of the usual reference, the uncompressed scheme."""
 
+AT_BEST = "_at_best_validation"
+"""Ends the names of table.csv's columns that are of the round of least validation loss, not of the last one."""
+
 METRICS = {"loss": False, "perplexity": False, "accuracy": True}
 """Metric of the test part -> whether higher is better."""
 
@@ -110,6 +113,15 @@ class Sweep:
     def higher_is_better(self) -> bool:
         """Direction of the metric."""
         return METRICS[self.metric]
+
+    def cost(self, value: float) -> float:
+        """A value of the metric with the sign that makes lower better."""
+        return -value if self.higher_is_better else value
+
+    @property
+    def result_suffix(self) -> str:
+        """Of table.csv's columns by which the sweep compares."""
+        return "" if self.result == "last" else AT_BEST
 
     def candidates(self, scheme: str) -> list[Candidate]:
         """What a scheme may choose among."""

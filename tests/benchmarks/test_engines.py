@@ -1,38 +1,22 @@
 """Engines: whatever becomes of a work, it takes no other with it, on this machine, under SLURM and under Dask."""
 
 import subprocess
-import sys
 import time
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from helpers.slurm_node import missing, slurm_node
+from helpers.works import works_in
 
 from laser_wireless.benchmarks.sweeps.engines.dask import Dask
 from laser_wireless.benchmarks.sweeps.engines.local import Local
 from laser_wireless.benchmarks.sweeps.engines.slurm import Slurm
 from laser_wireless.benchmarks.sweeps.processes import Ended
 
-WORKS = """\
-import os, signal, time
-
-def square(number):
-    return number * number
-
+WORKS = """
 def fail(text):
     raise RuntimeError(text)
-
-def leave(code):
-    os._exit(code)
-
-def die_once(path):
-    try:
-        open(path, "x").close()
-    except FileExistsError:
-        return "done at the second try"
-    os.kill(os.getpid(), signal.SIGKILL)
 
 def wait_in(path):
     with open(path, "w") as file:
@@ -43,10 +27,7 @@ def wait_in(path):
 
 @pytest.fixture
 def works(tmp_path, monkeypatch):
-    (tmp_path / "own_works.py").write_text(WORKS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_works", raising=False)
-    return import_module("own_works")
+    return works_in(tmp_path, monkeypatch, WORKS)
 
 
 @pytest.fixture

@@ -6,32 +6,17 @@ import subprocess
 import sys
 import time
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+from helpers.works import works_in
 
 from laser_wireless.benchmarks.sweeps.processes import Ended, in_processes
 from laser_wireless.channels import child_process
 
-WORK = """\
-import os, signal, time
-
-def square(number):
-    return number * number
-
-def leave(code):
-    os._exit(code)
-
+WORK = """
 def die(signal_number):
     os.kill(os.getpid(), signal_number)
-
-def die_once(path):
-    try:
-        open(path, "x").close()
-    except FileExistsError:
-        return "done at the second try"
-    os.kill(os.getpid(), signal.SIGKILL)
 
 def sleep(seconds):
     time.sleep(seconds)
@@ -57,10 +42,7 @@ def wait_for_interrupt(path):
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    (tmp_path / "own_work.py").write_text(WORK)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_work", raising=False)
-    return import_module("own_work")
+    return works_in(tmp_path, monkeypatch, WORK)
 
 
 def children():

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers.known_power import KnownPower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -137,30 +138,15 @@ def test_harder_targets_need_no_less_power_and_intervals_hold_their_value(values
     assert all(a <= b for a, b in pairwise(known))
 
 
-# A synthetic problem whose needed power is known: each candidate's loss falls with power, the best rate grows with power. A
-# run's validation and test loss share what its seed does to all runs (paired), and what it does to this one.
-
 BUDGETS_DB = np.array([6.0, 12.0, 18.0, 24.0])
 CANDIDATES = np.arange(10)
-TARGET = 0.205
 
 
-def losses(db, advantage, flatness):
-    """Mean losses of all candidates."""
-    best = 2.3 + db / 6
-    return 0.12 + 0.35 * np.exp(-(db + advantage) / 9) + flatness * (CANDIDATES - best) ** 2
-
-
-def true_power(advantage, flatness):
-    """Of the best candidate on the grid."""
-    return brentq(lambda db: losses(db, advantage, flatness).min() - TARGET, 0, 40)
-
-
-def draw_curve(rng, common, advantage, flatness, noise, draws):
-    points = []
+def draw_curve(rng, common, advantage, problem, draws):
+    """A scheme's curve; what a seed does to all runs is the same for both schemes."""
+    points, noise, n = [], problem.noise, len(common)
     for db in BUDGETS_DB:
-        means = losses(db, advantage, flatness)[:, None]
-        n = len(common)
+        means = problem.mean_loss(db, CANDIDATES, advantage)[:, None]
         shared = 1 + 4 * noise * (common + 0.7 * rng.standard_normal((10, n)))
         validation, test = (means * (shared + 2 * noise * rng.standard_normal((10, n))) for _ in range(2))
         points.append(point(10 ** (db / 10), *zip(validation, test, strict=True)))
@@ -179,12 +165,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(num_seeds, flatness, nois
     """
     repetitions = int(os.environ.get("LASER_COVERAGE", "40"))
     rng = np.random.default_rng(1)
-    truth = np.array([true_power(advantage, flatness) for advantage in (1.5, 0.0)])
+    problem = KnownPower(flatness, noise)
+    truth = np.array([problem.power_db(advantage) for advantage in (1.5, 0.0)])
     held = np.zeros(3)
     for _ in range(repetitions):
         draws = SeedDraws(range(num_seeds), 1000)
         common = 0.7 * rng.standard_normal(num_seeds)
-        laser, z_sgd = (draw_curve(rng, common, a, flatness, noise, draws).needed(TARGET) for a in (1.5, 0.0))
+        laser, z_sgd = (draw_curve(rng, common, a, problem, draws).needed(problem.target) for a in (1.5, 0.0))
         held[:2] += [needed.low <= power <= needed.high for needed, power in zip((laser, z_sgd), truth, strict=True)]
         saving = saving_of(laser, z_sgd, draws)
         held[2] += saving.low <= truth[1] - truth[0] <= saving.high

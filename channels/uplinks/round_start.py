@@ -23,6 +23,7 @@ class RoundStart(NamedTuple):
 
     gain_power: float64, broadcastable to [..., K, T F], summed over antennas, with the large-scale gain; 0 where
         it is not finite.
+    link_gain: float64 [K], the large-scale gain by itself; None for 1.
     budget: float64 [..., K], energy of each device, 0 where it is not finite.
     valid: bool [..., 1], False if any device's message, gain or budget is not finite: then nothing is sent.
     nonfinite: bool [..., K], by device.
@@ -30,6 +31,7 @@ class RoundStart(NamedTuple):
     """
 
     gain_power: Tensor
+    link_gain: Tensor | None
     budget: Tensor
     valid: Tensor
     nonfinite: Tensor
@@ -62,4 +64,4 @@ def start_round(
     valid = now.air.max(nonfinite.double(), dim=-1) == 0
     finite = power.nan_to_num(0, posinf=0)
     budget = budget.nan_to_num(0, posinf=0).clamp(min=0).expand(nonfinite.shape)
-    return RoundStart(finite, budget, valid, nonfinite, drawn.state or None)
+    return RoundStart(finite, drawn.link_gain, budget, valid, nonfinite, drawn.state or None)

@@ -48,7 +48,7 @@ def stack_uplinks(uplinks: Sequence[Uplink]) -> AnalogUplink:
     """
     first = uplinks[0]
     if not isinstance(first, AnalogUplink):
-        raise NotStackable(f"a {type(first).__name__} carries one run at a time")
+        raise NotStackable(f"{type(first).__name__} carries one run at a time")
     budgets = [first.energy_budget]
     for other in uplinks[1:]:
         if not isinstance(other, AnalogUplink):

@@ -16,6 +16,7 @@ from laser_wireless.channels import (
     CellGain,
     Clipping,
     DigitalUplink,
+    EnergyDifference,
     FullPower,
     GaussMarkov,
     LeastNoiseAllocation,
@@ -45,6 +46,7 @@ OURS = [
     ("link_gain", CellGain()),
     ("energy_budget", StepEnergy(energy_budget=3.0, num_rounds=30)),
     ("uplink", DigitalUplink(energy_budget=100.0, fading=Rayleigh())),
+    ("uplink", EnergyDifference(energy_budget=100.0, fading=Rayleigh(), num_chips=2, coherence="chip")),
 ]
 SCHEMES = [LowRank(rank=2), Sign(), RandomK(fraction=0.3), Uncompressed(error_feedback=True)]
 

@@ -11,6 +11,7 @@ from laser_wireless.channels import (
     AnalogUplink,
     DelayedCsi,
     DigitalUplink,
+    EnergyDifference,
     FskMajorityVote,
     GaussMarkov,
     Jakes,
@@ -23,6 +24,7 @@ from laser_wireless.channels import (
     Ofdm,
     PerfectCsi,
     PilotCsi,
+    PreviousScale,
     QuantisedCsi,
     RandomDropout,
     Rapp,
@@ -120,12 +122,14 @@ OTHERS = [
     ),
     DigitalUplink(energy_budget=[3.0, 0.0, 1.0], quantiser=StochasticQuantiser(), num_channel_uses=300),
     FskMajorityVote(energy_budget=3.0),
+    EnergyDifference(energy_budget=[3.0, 0.0, 1.0], fading=Nakagami(m=0.6), num_chips=2, coherence="symbol"),
+    EnergyDifference(energy_budget=3.0, link_gain=[1.0, 0.1, 5.0], scale=PreviousScale()),
 ]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(uplink=st.sampled_from(OTHERS), compressor=st.sampled_from(COMPRESSORS), seed=st.integers(0, 99))
-def test_digital_and_voting_uplinks_keep_to_the_budget_with_every_scheme(uplink, compressor, seed):
+def test_other_uplinks_keep_to_the_budget_with_every_scheme(uplink, compressor, seed):
     shapes = ((6, 9), (5,), (4, 3, 2), ())
     state = compressor.init(shapes, 3, device=torch.device("cpu"), dtype=torch.float32, seed=0)
     streams, kept = Streams(0), None

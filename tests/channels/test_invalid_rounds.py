@@ -11,6 +11,7 @@ from laser_wireless.channels import (
     AnalogBroadcast,
     AnalogUplink,
     DigitalUplink,
+    EnergyDifference,
     FskMajorityVote,
     FullPower,
     Lmmse,
@@ -40,11 +41,13 @@ OVERFLOW = {
         BESIDE * 1e10,
     ),
     "sum of the largest floats": (DigitalUplink(energy_budget=1e9, num_channel_uses=400), HUGE),
+    "energies beyond float32": (EnergyDifference(energy_budget=1e80), HUGE / 1e38),
     "votes beyond float32": (FskMajorityVote(energy_budget=1e80), HUGE / 1e38),
 }
 NOTHING_SENT = {
     "energy beyond float64": (AnalogUplink(energy_budget=1.0, baseband="real", coherence="symbol"), LONE),
     "the same on a complex baseband": (AnalogUplink(energy_budget=1.0), LONE),
+    "magnitudes beyond float64": (EnergyDifference(energy_budget=1.0), torch.full((2, 4), 1e308, dtype=torch.float64)),
     "a power control without numbers": (AnalogUplink(energy_budget=1.0, power_control=nan_control), HUGE / 1e38),
     "the same by samples": (
         AnalogUplink(energy_budget=1.0, power_control=nan_control, channel=lambda x, **_: x.sum(-2, True)),

@@ -17,6 +17,7 @@ from laser_wireless.channels import (
     AnalogUplink,
     DigitalBroadcast,
     DigitalUplink,
+    EnergyDifference,
     FskMajorityVote,
     FullPower,
     Multipath,
@@ -308,6 +309,7 @@ def test_a_law_that_draws_from_torchs_global_generator_leaves_it_alone():
 LINKS = {
     "analog": lambda law: {"uplink": AnalogUplink(energy_budget=1.0, fading=law)},
     "antennas": lambda law: {"uplink": DigitalUplink(energy_budget=1.0, fading=law, num_rx_antennas=2)},
+    "energies": lambda law: {"uplink": EnergyDifference(energy_budget=1.0, fading=law)},
     "votes": lambda law: {"uplink": FskMajorityVote(energy_budget=1.0, fading=law)},
     "waveform": lambda law: {"uplink": AnalogUplink(energy_budget=1.0, fading=law, ofdm=Ofdm(time_domain=True))},
     "downlink": lambda law: {

@@ -80,6 +80,7 @@ PLACES: dict[str, str] = {
 EXAMPLES: dict[str, dict[str, Any]] = {
     "AnalogUplink": {"energy_budget": 1.0},
     "DigitalUplink": {"energy_budget": 1.0},
+    "EnergyDifference": {"energy_budget": 1.0},
     "FskMajorityVote": {"energy_budget": 1.0},
     "GaussMarkov": {"correlation": 0.5},
     "Jakes": {"doppler_hz": 5.0, "round_interval_s": 0.01},

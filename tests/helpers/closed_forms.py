@@ -125,6 +125,59 @@ def vote_probability(plus: int, minus: int, symbol_energy: float, noise_variance
     return for_plus / (for_plus + for_minus)
 
 
+def energy_difference_moments(
+    arriving: ArrayLike, noise_variance: float, *, num_chips: int = 1, kurtosis: float = 2.0, same_gain: bool = False
+) -> tuple[float, float]:
+    """Mean and variance of sum_l |y+_l|^2 - |y-_l|^2 over L chips, of one entry.
+
+    y is a sum of K waves at independent phases and of noise CN(0, 2 sigma^2). Given powers g_k and G = sum_k g_k on a
+    channel use, |y|^2 has mean G + 2 sigma^2 and variance (G + 2 sigma^2)^2 - sum_k g_k^2; E g_k^2 = kurtosis a_k^2 / L^2.
+    Under Rayleigh fading (kurtosis 2) with gains of their own for each chip: (A+^2 + A-^2) / L + 4 sigma^2 A + 8 L sigma^4,
+    as in Chen, Bozorgasl, arXiv:2605.07263.
+
+    Args:
+        arriving: [K], mean energy a_k with which each device's entry arrives over all chips, with the entry's sign.
+        noise_variance: sigma^2 per real symbol.
+        num_chips: L.
+        kurtosis: E|h|^4 for E|h|^2 = 1.
+        same_gain: whether a device's gain is the same on all chips.
+    """
+    a = np.asarray(arriving, dtype=float)
+    noise = 2 * noise_variance
+    variance = 0.0
+    for part in (a[a > 0], -a[a < 0]):
+        total, squares = part.sum(), (part**2).sum()
+        of_phases = total**2 / num_chips + 2 * total * noise + num_chips * noise**2
+        of_gains = kurtosis - 1 - 1 / num_chips if same_gain else (kurtosis - 2) / num_chips
+        variance += float(of_phases + of_gains * squares)
+    return float(a.sum()), variance
+
+
+def energy_difference_cumulants(
+    arriving: ArrayLike, noise_variance: float, *, num_chips: int = 1, power_moments: ArrayLike = (1, 1, 2, 6, 24)
+) -> tuple[float, float]:
+    """Second and fourth cumulant of the same sum, each chip with gains of its own, from the moments of |y|^2.
+
+    For independent circular z, w: E|z + w|^(2n) = sum_j C(n, j)^2 E|z|^(2j) E|w|^(2n - 2j).
+
+    Args:
+        arriving, noise_variance, num_chips: as for `energy_difference_moments`.
+        power_moments: E|h|^(2n) for n = 0 to 4; of Rayleigh fading n!.
+    """
+    a, second, fourth = np.asarray(arriving, dtype=float) / num_chips, 0.0, 0.0
+    orders = np.arange(5)
+    factorials = np.array([1.0, 1.0, 2.0, 6.0, 24.0])
+    for part in (a[a > 0], -a[a < 0]):
+        m = factorials * (2 * noise_variance) ** orders  # E|n|^(2n)
+        for power in part:
+            z = np.asarray(power_moments) * power**orders
+            m = np.array([sum(math.comb(n, j) ** 2 * m[j] * z[n - j] for j in range(n + 1)) for n in orders])
+        central = m[2] - m[1] ** 2
+        second += num_chips * central
+        fourth += num_chips * (m[4] - 4 * m[3] * m[1] + 6 * m[2] * m[1] ** 2 - 3 * m[1] ** 4 - 3 * central**2)
+    return second, fourth
+
+
 def outage_probability(rate: float, snr: float) -> float:
     """Chance that a Rayleigh link does not carry `rate` bits per complex channel use: 1 - exp(-(2^rate - 1) / snr)."""
     return -math.expm1(-math.expm1(rate * math.log(2)) / snr)

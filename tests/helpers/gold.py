@@ -40,6 +40,7 @@ from laser_wireless.channels import (
     CellGain,
     DigitalBroadcast,
     DigitalUplink,
+    EnergyDifference,
     FskMajorityVote,
     GaussMarkov,
     Lmmse,
@@ -104,6 +105,10 @@ def products() -> Iterator[tuple[str, Any]]:
         yield f"digital sparse {name_of(fading)}", sparse
         for coherence in ("round", "symbol"):
             yield f"fsk {name_of(fading)} {coherence}", FskMajorityVote(**options, fading=fading, coherence=coherence)
+        for coherence, scale in product(("round", "chip", "symbol"), SCALES):
+            chosen = {"fading": fading, "coherence": coherence, "scale": scale}
+            name = " ".join(name_of(option) for option in chosen.values())
+            yield f"energy difference {name}", EnergyDifference(**options, **chosen, num_chips=2)
     attendance = RandomDropout(drop_probability=0.5)
     yield "dropout", AnalogUplink(**options, participation=attendance, link_gain=[0.5, 1.0, 2.0, 0.1], bandwidth_hz=1e3)
 

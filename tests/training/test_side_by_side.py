@@ -22,6 +22,7 @@ from laser_wireless.channels import (
     TruncatedInversion,
 )
 from laser_wireless.channels.downlinks.analog import AnalogBroadcast
+from laser_wireless.channels.uplinks.energy_difference import EnergyDifference
 from laser_wireless.channels.uplinks.fsk import FskMajorityVote
 from laser_wireless.channels.uplinks.stacked import NotStackable
 from laser_wireless.compression import CountSketch, LowRank, RandomK, Sign, Uncompressed
@@ -211,7 +212,8 @@ def own_power(h, norms, energy, noise_variance, *, agreement):
     ("options", "message"),
     [
         ({"compressor": CountSketch()}, "CountSketch encodes one run at a time"),
-        ({"uplink": FskMajorityVote(energy_budget=1.0), "scheme": "signs"}, "a FskMajorityVote carries one run at a time"),
+        ({"uplink": EnergyDifference(energy_budget=1.0)}, "EnergyDifference carries one run at a time"),
+        ({"uplink": FskMajorityVote(energy_budget=1.0), "scheme": "signs"}, "FskMajorityVote carries one run at a time"),
         ({"downlink": AnalogBroadcast(energy_budget=9.0)}, "errors on the downlink"),
         ({"uplink": AnalogUplink(energy_budget=1.0, fading=Jakes(doppler_hz=5, round_interval_s=0.01))}, "remembers"),
         ({"uplink": AnalogUplink(energy_budget=1.0, csi=DelayedCsi(rounds=1))}, "knowledge of the gains"),

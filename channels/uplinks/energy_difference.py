@@ -216,13 +216,14 @@ class EnergyDifference:
         dtype, device = symbols.dtype, symbols.device
         own = segments.expand((plan.gain.amplitude / math.sqrt(self.num_chips)).to(dtype))
         amplitude = torch.where(plan.valid.unsqueeze(-1), own * symbols.abs().sqrt(), 0)  # [..., K, S]
+        sent = amplitude * (symbols > 0), amplitude * (symbols < 0)
         reached = plan.gain.amplitude.amax(-1, keepdim=True) > 0
         h = (start.gain_power / plan.link_gain.unsqueeze(-1)).sqrt().masked_fill(~reached, 0).to(dtype)
         per_chip = symbols.shape[-1] if self.coherence == "symbol" else 1
         phases, noise = now.generator("phases", device), now.generator("noise", device)
         difference, squares = symbols.new_zeros(()), symbols.new_zeros((), dtype=torch.float64)
         for chip in range(self.num_chips):
-            y = _pairs(symbols, amplitude * _of_chip(h, chip, per_chip), now.air, phases)
+            y = _superposed(sent, _of_chip(h, chip, per_chip), now.air, phases)
             energy = self._noisy(y, noise).square().sum(-1)  # [..., S, 2 channel uses]
             difference = difference + (energy[..., 0] - energy[..., 1])
             squares = squares + energy.double().square().sum(-1)
@@ -258,12 +259,20 @@ class EnergyDifference:
         )
 
 
-def _pairs(symbols: Tensor, arriving: Tensor, air: Air, generator: torch.Generator) -> Tensor:
-    """What arrives of amplitudes [..., K, S] without noise, by the signs: real [..., S, 2 channel uses, 2 parts]."""
-    phase = torch.rand(arriving.shape, dtype=arriving.dtype, device=arriving.device, generator=generator) * (2 * math.pi)
-    wave = torch.polar(arriving, phase)
-    signs = symbols > 0, symbols < 0
-    return torch.view_as_real(torch.stack([air.sum(wave * sign, dim=-2).squeeze(-2) for sign in signs], -1))
+def _superposed(sent: tuple[Tensor, Tensor], h: Tensor, air: Air, generator: torch.Generator) -> Tensor:
+    """What arrives without noise at random phases: real [..., S, 2 channel uses, 2 parts].
+
+    Args:
+        sent: amplitudes [..., K, S] on the two channel uses of a pair; of an entry at most one is not 0, and has the phase.
+        h: size of the gains, [..., K, S] or [..., K, 1].
+        air: adds up.
+        generator: draws the phases.
+    """
+    shape = torch.broadcast_shapes(sent[0].shape, h.shape)
+    phase = torch.rand(shape, dtype=h.dtype, device=h.device, generator=generator) * (2 * math.pi)
+    waves = phase.cos() * h, phase.sin() * h
+    sums = [air.sum(amplitude * wave, dim=-2).squeeze(-2) for amplitude in sent for wave in waves]
+    return torch.stack(sums, -1).unflatten(-1, (2, 2))
 
 
 def _of_chip(values: Tensor, chip: int, width: int) -> Tensor:

@@ -322,7 +322,7 @@ def test_last_rounds_gain_clips_a_message_that_grew():
 
 @pytest.mark.parametrize("num_chips", [1, 4])
 def test_measured_noise_is_that_of_the_estimate(num_chips):
-    """E^2 / 2 of an exponential E is off by sqrt(5) of its mean, of 40,000 by 1.1 %; 10 % is wide enough for both measures."""
+    """E^2 / 2 of an exponential E is off by sqrt(5) of its mean, of 40,000 by 1.1 %: 10 % holds for both measures."""
     size, u = 40_000, torch.tensor([[0.3], [-0.5], [2.0]]).expand(3, 40_000)
     uplink = EnergyDifference(
         energy_budget=2.0 * size, noise_variance=0.5, fading=Rayleigh(), coherence="symbol", num_chips=num_chips

@@ -78,9 +78,9 @@ class EnergyDifference:
     The energy of an entry goes with |u|: the devices must share a^2 = min_k P_k l_k / sum |u_k|, for each block of the
     message. A weak link sets it for all; a device with P_k = 0 or l_k = 0 never counts.
 
-    Differences from the paper: every block has a gain of its own, by `allocation`, as over `AnalogUplink` (one block, or
-    devices with alike blocks: the paper's single gain); the energy limit holds in every round, not on average. No gradient
-    flows: amplitudes go with the root of an entry, whose slope at 0 is infinite.
+    Differences from the paper: every block has a gain of its own, by `allocation`, as over `AnalogUplink` (with one block,
+    or blocks in the same proportions at all devices, the paper's single gain); the energy limit holds in every round, not on
+    average. No gradient flows: amplitudes go with the root of an entry, whose slope at 0 is infinite.
 
     Args:
         energy_budget: P, energy per device and round; as for `AnalogUplink`.

@@ -50,11 +50,12 @@ class JacobiLowRank:
     the symbols of both; the more unequal the singular values s, the less: (sum s)^2 / sum s^2 stands for r.
 
     Parameters of one dimension, and matrices with r (m + n) >= m n, are sent raw. Devices keep what their own part of the
-    estimate leaves of V_k; channel noise does not enter. Biased. From the paper are the problem, the Jacobi step, its warm
-    start over the air and error feedback. Of this class's own:
+    estimate leaves of V_k; channel noise does not enter. Biased by what the factors do not span. From the paper are one Jacobi
+    step a round, its warm start, the averaging over the air and error feedback; its constants are not reproduced. Of this
+    class's own:
 
     - The estimate is of first order in the step. The product of the new factors is of second order in V: the mean of the
-      devices' products is not the product of their means, and a memory would keep what nobody sends.
+      devices' products is not the product of their means, and a memory would not add up with what was decoded.
     - Only what the factors span counts, so they are kept at norm 1, and lambda is a fraction of their mean square
       singular value: scaling a gradient scales its estimate, and there is no start of the wrong size.
     - One antenna or several is the uplink's affair, not the scheme's.
@@ -80,7 +81,7 @@ class JacobiLowRank:
             raise ValueError(f"step must lie in (0, 1], got {self.step}")
         if not 0 < self.regulariser < math.inf:
             raise ValueError(
-                f"regulariser must be finite and > 0 (a fraction of the factors' mean square singular value), "
+                "regulariser must be finite and > 0 (a fraction of the factors' mean square singular value), "
                 f"got {self.regulariser}"
             )
 

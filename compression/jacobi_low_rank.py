@@ -50,9 +50,9 @@ class JacobiLowRank:
     the symbols of both; the more unequal the singular values s, the less: (sum s)^2 / sum s^2 stands for r.
 
     Parameters of one dimension, and matrices with r (m + n) >= m n, are sent raw. Devices keep what their own part of the
-    estimate leaves of V_k; channel noise does not enter. Biased by what the factors do not span. From the paper are one Jacobi
-    step a round, its warm start, the averaging over the air and error feedback; its constants are not reproduced. Of this
-    class's own:
+    estimate leaves of V_k; channel noise does not enter. Biased by what the factors do not span. From the paper are one
+    Jacobi step a round, its warm start, the averaging over the air and error feedback; its constants are not reproduced. Of
+    this class's own:
 
     - The estimate is of first order in the step. The product of the new factors is of second order in V: the mean of the
       devices' products is not the product of their means, and a memory would not add up with what was decoded.

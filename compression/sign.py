@@ -46,9 +46,9 @@ class Sign:
     (`MseOptimal`: signs have equal norms). Device k signs V_k, its memory plus its gradient, and keeps
     feedback_strength (V_kb - (||V_kb||_1 / d_b) sign(V_kb)) of each block b: at strength 1 the squared norm of what is kept
     is 1 - ||V_kb||_1^2 / (d_b ||V_kb||^2) of that asked. The size that a device subtracts is its own and in no message, so
-    what was decoded and what is kept do not add up to what was asked. Departures: the energy limit, on average in OBDA, is
-    kept in every round; of EFOBDA only the principle is taken, with the size of EF-SIGNSGD and the power control of least
-    error in the mean of the signs.
+    what was decoded and what is kept do not add up to what was asked; a vote counts whole, however weak it arrives.
+    Departures: the energy limit, on average in OBDA, is kept in every round; of EFOBDA only the principle is taken, with the
+    size of EF-SIGNSGD and the power control of least error in the mean of the signs.
 
     Difference from the authors' code: in its image tasks energy and noise were scaled by the norm of the raw gradient,
     which broke the energy limit; here, as in its language task, what is measured is what is sent.
@@ -98,9 +98,9 @@ class Sign:
         return Message(signs, layout, bits=(1,) * len(layout))
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SignState, *, round: int) -> None:
-        """Subtract what was delivered, a vote with the device's own size."""
+        """Subtract what was delivered; a vote that was cast counts whole, however loud, with the device's own size."""
         if self.rule == "vote":
-            delivered = delivered.clone()
+            delivered = delivered.sign()
             _times_size_(delivered, memory, state.shapes)
         memory.sub_(delivered)
         if self.feedback_strength != 1:

@@ -146,6 +146,20 @@ def test_device_that_was_silent_keeps_what_it_was_asked():
     torch.testing.assert_close(step.owed[[0, 2]], kept(gradients[[0, 2]]), rtol=1e-12, atol=1e-12)
 
 
+def test_vote_of_a_weak_device_counts_whole():
+    """The vote has no size: what a device at full power lacks in amplitude is not asked again."""
+    gains = torch.tensor([0.05, 0.1, 2.0])
+
+    def fixed(num_devices, num_rx_antennas, grid, *, round, generator):
+        return gains.to(torch.complex64).view(num_devices, 1, 1, 1)
+
+    gradients = random_gradients(K, size=D)
+    uplink = AnalogUplink(energy_budget=1.0, fading=fixed, power_control=MseOptimal())
+    step = Run(Sign(error_feedback=True), uplink, SHAPES).step(gradients)
+    assert step.reception.delivered_symbols(step.message.symbols)[0].abs().max() < 0.2  # of an amplitude of 1
+    torch.testing.assert_close(step.owed, kept(gradients), rtol=1e-12, atol=1e-12)
+
+
 def test_scaled_signs_fade_by_the_strength_too():
     gradients = random_gradients(K, size=D)
     uplink = AnalogUplink(energy_budget=1.0)

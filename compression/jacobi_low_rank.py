@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.compression.matrices import factored, matrices_of, on_columns, products, spread
+from laser_wireless.compression.matrices import factored, matrices_of, on_columns, products, spread, subtract_product_
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import shared_generator
@@ -126,7 +126,8 @@ class JacobiLowRank:
             if factors is None:
                 values.sub_(next(received))
             else:
-                values.sub_(torch.bmm(*_estimate(*_received(received, factors), factors)))
+                left, right = _estimate(*_received(received, factors), factors)
+                subtract_product_(values, left, right, num_devices=memory.shape[-2])
 
     def decode(
         self,

@@ -15,13 +15,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.compression.matrices import factored, matrices_of, on_columns, products, spread
+from laser_wireless.compression.matrices import factored, matrices_of, on_columns, products, spread, subtract_product_
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import shared_generator
-
-_SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
 
 
 class LowRankState(NamedTuple):
@@ -114,15 +112,12 @@ class LowRank:
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: LowRankState, *, round: int) -> None:
         """Subtract each device's own low-rank approximation, and what was sent raw."""
         received = iter(torch.split_with_sizes(delivered.flatten(0, -2), self.layout(state.shapes, round), 1))
-        num_devices = memory.shape[-2]
         for values, basis in self._walk(memory, state):
             left, right = self._factors(received, basis, round)
             if right is None:
                 values.sub_(left)
-            elif num_devices * values[0].numel() <= _SMALL:  # of one run, whatever runs are beside it
-                values.sub_(torch.bmm(left, right))
             else:
-                values.baddbmm_(left, right, alpha=-1)
+                subtract_product_(values, left, right, num_devices=memory.shape[-2])
 
     def decode(
         self,

@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+_SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
+
 
 class _Factoring(Protocol):
     def matrix_of(self, shape: tuple[int, ...], /) -> tuple[int, int, int] | None: ...
@@ -51,3 +53,11 @@ def products(left: Tensor, right: Tensor, out: Tensor | None) -> Tensor:
     for run in zip(*(factor.split(1) for factor in (left, right, results)), strict=True):
         torch.bmm(run[0].clone(), run[1].clone(), out=run[2])
     return results
+
+
+def subtract_product_(values: Tensor, left: Tensor, right: Tensor, *, num_devices: int) -> None:
+    """Subtract left right from values [L, m, n], in place, the same way for each of L / num_devices runs."""
+    if num_devices * values[0].numel() <= _SMALL:  # of one run, whatever runs are beside it
+        values.sub_(torch.bmm(left, right))
+    else:
+        values.baddbmm_(left, right, alpha=-1)

@@ -40,8 +40,11 @@ GROUP = "laser_wireless.parts"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
+    "ota-lc": {"class_path": "JacobiLowRank", "init_args": {"rank": 4}},
     "z-sgd": {"class_path": "Uncompressed"},
     "signum": {"class_path": "Sign"},
+    "obda": {"class_path": "Sign"},
+    "efobda": {"class_path": "Sign", "init_args": {"error_feedback": True}},
     "random-k": {"class_path": "RandomK"},
     "sketching": {"class_path": "CountSketch"},
     "a-dsgd": {"class_path": "GaussianProjection"},

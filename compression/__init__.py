@@ -3,6 +3,7 @@
 from laser_wireless.compression.count_sketch import CountSketch, CountSketchState
 from laser_wireless.compression.error_feedback import settle_
 from laser_wireless.compression.gaussian_projection import GaussianProjection, GaussianProjectionState
+from laser_wireless.compression.jacobi_low_rank import JacobiLowRank, JacobiLowRankState
 from laser_wireless.compression.low_rank import LowRank, LowRankState
 from laser_wireless.compression.message import Compressor, Message
 from laser_wireless.compression.random_k import RandomK, RandomKState
@@ -16,6 +17,8 @@ __all__ = [
     "CountSketchState",
     "GaussianProjection",
     "GaussianProjectionState",
+    "JacobiLowRank",
+    "JacobiLowRankState",
     "LowRank",
     "LowRankState",
     "Message",

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from laser_wireless.compression.matrices import factored, matrices_of, on_columns, products, spread, subtract_product_
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
 from laser_wireless.compression.shared_draws import shared_generator
-
-_SMALL = 1 << 18  # numbers; below, a product beside the memory is quicker than one added in place
 
 
 class LowRankState(NamedTuple):
@@ -70,11 +68,7 @@ class LowRank:
 
     def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
         """(m, n, r) of a parameter that is compressed, None for one that is sent raw."""
-        if len(shape) < 2:
-            return None
-        m, n = shape[0], prod(shape[1:])
-        r = min(self.rank, m, n)
-        return (m, n, r) if r * (m + n) < m * n else None
+        return factored(shape, self.rank)
 
     def init(
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
@@ -98,7 +92,7 @@ class LowRank:
             if basis is None:
                 blocks.append(values)
             elif self.rule == "both":
-                left = orthonormal(_on_columns(values, basis.column))
+                left = orthonormal(on_columns(values, basis.column))
                 right = torch.bmm(left.mT, values)
                 has_columns = (
                     right.abs().amax((1, 2), keepdim=True) != 0
@@ -108,7 +102,7 @@ class LowRank:
             elif round % 2 == 0:
                 blocks.append(torch.bmm(basis.row.mT, values))
             else:
-                blocks.append(_on_columns(values, basis.column))
+                blocks.append(on_columns(values, basis.column))
             share_as.append(len(blocks) - 1)
         flat = [block.flatten(1) for block in blocks]
         layout = tuple(block.shape[1] for block in flat)
@@ -118,15 +112,12 @@ class LowRank:
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: LowRankState, *, round: int) -> None:
         """Subtract each device's own low-rank approximation, and what was sent raw."""
         received = iter(torch.split_with_sizes(delivered.flatten(0, -2), self.layout(state.shapes, round), 1))
-        num_devices = memory.shape[-2]
         for values, basis in self._walk(memory, state):
             left, right = self._factors(received, basis, round)
             if right is None:
                 values.sub_(left)
-            elif num_devices * values[0].numel() <= _SMALL:  # of one run, whatever runs are beside it
-                values.sub_(torch.bmm(left, right))
             else:
-                values.baddbmm_(left, right, alpha=-1)
+                subtract_product_(values, left, right, num_devices=memory.shape[-2])
 
     def decode(
         self,
@@ -152,7 +143,7 @@ class LowRank:
             target = (
                 None if place is None or torch.is_grad_enabled() else place.view(len(left), left.shape[1], right.shape[2])
             )
-            gradients.append(_products(left, right, target).view(*runs, *shape))
+            gradients.append(products(left, right, target).view(*runs, *shape))
             send_columns = self.rule == "both" or round % 2 == 0
             row, column = (side.view(*runs, *side.shape[1:]) for side in basis)
             columns.append(_next_basis(right.mT.view(column.shape), column) if send_columns else column)
@@ -162,7 +153,7 @@ class LowRank:
     def layout(self, shapes: tuple[tuple[int, ...], ...], round: int) -> list[int]:
         """Real symbols of each block of a round's message."""
         sizes: list[int] = []
-        for shape, matrix in zip(shapes, _matrices(self, shapes), strict=True):
+        for shape, matrix in zip(shapes, matrices_of(self, shapes), strict=True):
             if matrix is None:
                 sizes.append(prod(shape))
                 continue
@@ -172,10 +163,8 @@ class LowRank:
 
     def _bases(self, state: LowRankState, leading: Sequence[int]) -> Iterator[_Basis | None]:
         """For each parameter its bases, spread over all leading axes [..., K] and flat; None if it is sent raw."""
-        bases = (
-            _Basis(*(_spread(side, leading) for side in sides)) for sides in zip(state.rows, state.columns, strict=True)
-        )
-        return (next(bases) if matrix else None for matrix in _matrices(self, state.shapes))
+        bases = (_Basis(*(spread(side, leading) for side in sides)) for sides in zip(state.rows, state.columns, strict=True))
+        return (next(bases) if matrix else None for matrix in matrices_of(self, state.shapes))
 
     def _walk(self, rows: Tensor, state: LowRankState) -> Iterator[tuple[Tensor, _Basis | None]]:
         """For each parameter its view of [..., K, d], [L, m, n] or (sent raw) [L, size], and its bases, L = prod(..., K)."""
@@ -199,40 +188,11 @@ class LowRank:
         return block.view(len(block), m, -1), basis.column.mT
 
 
-@lru_cache(maxsize=64)
-def _matrices(compressor: LowRank, shapes: tuple[tuple[int, ...], ...]) -> list[tuple[int, int, int] | None]:
-    """`matrix_of` each shape; kept, since every stage of every round asks."""
-    return [compressor.matrix_of(shape) for shape in shapes]
-
-
 class _Basis(NamedTuple):
     """Orthonormal bases of one matrix, for each of L devices or runs: row [L, m, r], column [L, n, r]."""
 
     row: Tensor
     column: Tensor
-
-
-def _spread(basis: Tensor, leading: Sequence[int]) -> Tensor:
-    """A basis [..., m, r] for each device of its run: [L, m, r] for L = prod(..., K); a view if there is one run."""
-    return basis.unsqueeze(-3).expand(*leading, -1, -1).flatten(0, -3)
-
-
-def _on_columns(values: Tensor, basis: Tensor) -> Tensor:
-    """V Q for V [L, m, n] and Q [L, n, r], as (Q^T V^T)^T: on a CPU a thin first factor is two to four times quicker."""
-    return torch.bmm(basis.mT, values.mT).mT
-
-
-def _products(left: Tensor, right: Tensor, out: Tensor | None) -> Tensor:
-    """left right [R, m, n] of R runs, each by itself and from factors at the start of their memory.
-
-    The factors are small beside the product; kernels on several threads round by where in memory they lie.
-    """
-    if len(left) == 1 or left.requires_grad or left.device.type != "cpu":
-        return torch.bmm(left.clone(), right.clone(), out=out)
-    products = left.new_empty(len(left), left.shape[1], right.shape[2]) if out is None else out
-    for run in zip(*(factor.split(1) for factor in (left, right, products)), strict=True):
-        torch.bmm(run[0].clone(), run[1].clone(), out=run[2])
-    return products
 
 
 def _next_basis(received: Tensor, before: Tensor) -> Tensor:

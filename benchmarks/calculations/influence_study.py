@@ -16,6 +16,7 @@ from laser_wireless.compression import (
     Compressor,
     CountSketch,
     GaussianProjection,
+    JacobiLowRank,
     LowRank,
     RandomK,
     Sign,
@@ -30,6 +31,7 @@ def usual_schemes(rank: int) -> dict[str, Compressor]:
         "z-sgd": Uncompressed(),
         "laser, one factor": LowRank(rank=rank),
         "laser, both factors": LowRank(rank=rank, rule="both"),
+        "ota-lc": JacobiLowRank(rank=rank),
         "signum": Sign(),
         "random-k": RandomK(),
         "sketching": CountSketch(),
@@ -46,12 +48,12 @@ class InfluenceStudy:
     Args:
         m: rows of the gradient.
         n: columns of the gradient; a convolution has in-channels x kernel height x kernel width.
-        rank: r of LASER, where schemes are not named.
+        rank: r of LASER and Ota-LC, where schemes are not named.
         energy_budget: P, energy per device and round over all symbols, in units of noise_variance.
         num_devices: K.
         noise_variance: sigma^2 per real symbol.
         norm_ratio: largest squared norm among the devices' gradients over that of their mean, >= 1.
-        captured: fraction of the gradient's squared norm in LASER's rank-r approximation; 1 as in the paper's theory.
+        captured: fraction of the gradient's squared norm in the rank-r approximation; 1 as in LASER's theory.
         snr_db: list of SNRs P / (m n sigma^2) of the picture, in dB, one device, per entry of the uncompressed gradient.
         schemes: list of names, or a mapping name -> compressor; all schemes if left out.
     """

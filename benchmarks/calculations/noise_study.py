@@ -17,7 +17,7 @@ from laser_wireless.benchmarks.schemes.facts import Part
 from laser_wireless.benchmarks.theory import block_noise
 from laser_wireless.channels import Allocation, LeastNoiseAllocation, NormAllocation, UniformAllocation
 from laser_wireless.channels.parameters import checked
-from laser_wireless.compression import Compressor, CountSketch, LowRank, RandomK, Sign, TopK, Uncompressed
+from laser_wireless.compression import Compressor, CountSketch, JacobiLowRank, LowRank, RandomK, Sign, TopK, Uncompressed
 
 ALLOCATIONS: dict[str, Allocation] = {
     "norm": NormAllocation(),
@@ -71,6 +71,7 @@ def usual_noise_schemes() -> dict[str, Compressor]:
         "z-sgd": Uncompressed(),
         "laser, one factor": LowRank(rank=4),
         "laser, both factors": LowRank(rank=4, rule="both"),
+        "ota-lc": JacobiLowRank(rank=4),
         "signum": Sign(),
         "random-k": RandomK(),
         "sketching": CountSketch(),

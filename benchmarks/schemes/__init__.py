@@ -9,6 +9,7 @@ from laser_wireless.benchmarks.assembly import BadConfiguration
 from laser_wireless.benchmarks.schemes import (
     count_sketch,
     gaussian_projection,
+    jacobi_low_rank,
     low_rank,
     random_k,
     sign,
@@ -17,11 +18,21 @@ from laser_wireless.benchmarks.schemes import (
 )
 from laser_wireless.benchmarks.schemes.facts import Facts, Part
 from laser_wireless.benchmarks.theory.one_block import Influence, OneBlock
-from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
+from laser_wireless.compression import (
+    CountSketch,
+    GaussianProjection,
+    JacobiLowRank,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
 
 _FACTS: dict[type, Facts] = {
     CountSketch: count_sketch.FACTS,
     GaussianProjection: gaussian_projection.FACTS,
+    JacobiLowRank: jacobi_low_rank.FACTS,
     LowRank: low_rank.FACTS,
     RandomK: random_k.FACTS,
     Sign: sign.FACTS,

@@ -11,6 +11,7 @@ from laser_wireless.compression import (
     Compressor,
     CountSketch,
     GaussianProjection,
+    JacobiLowRank,
     LowRank,
     RandomK,
     Sign,
@@ -78,6 +79,7 @@ class Case:
 _SCHEMES: dict[str, Compressor] = {
     "": LowRank(rank=4),
     "-uncompressed": Uncompressed(),
+    "-jacobi": JacobiLowRank(rank=4),
     "-sign": Sign(),
     "-random-k": RandomK(),
     "-sketch": CountSketch(),

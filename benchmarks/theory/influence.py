@@ -48,6 +48,24 @@ def both_factors(block: OneBlock, rank: int, *, captured: float = 1.0) -> Influe
     return Influence(1 - captured, captured * (linear + 4 * r**2 / block.d * ratio * noise**2), True, PARALLEL)
 
 
+def jacobi_factors(block: OneBlock, rank: int, *, regulariser: float = 0.0, captured: float = 1.0) -> Influence:
+    """Ota-LC, both factors in one message, energy P / 2 each, the known factors spanning what they capture.
+
+    r equal singular values: compression 1 - captured + captured (rho / (1 + rho))^2 for the regulariser rho, channel
+    captured r (m + n) / (2 m n (1 + rho)^2) of Z-SGD's. Unequal ones s have (sum s)^2 / sum s^2 <= r in place of r.
+
+    Args:
+        block: what is sent.
+        rank: r, at most min(m, n).
+        regulariser: rho >= 0, a fraction of the factors' mean square singular value.
+        captured: fraction of the squared norm in the rank-r approximation.
+    """
+    r, kept = _rank(block, rank), 1 / (1 + regulariser)
+    check_share("captured", captured)
+    channel = captured * kept**2 * r * (block.m + block.n) / (2 * block.d) * block.norm_ratio * block.noise
+    return Influence(1 - captured + captured * (1 - kept) ** 2, channel, True, f"{PARALLEL}; equal singular values")
+
+
 def bound_of_the_paper(block: OneBlock, rank: int) -> float:
     """LASER's (4 r / (m SNR)) (1 + r / (n SNR)), m the smaller side; an upper bound on the channel part of `both_factors`.
 

@@ -20,6 +20,7 @@ from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.compression import (
     CountSketch,
     GaussianProjection,
+    JacobiLowRank,
     LowRank,
     Message,
     RandomK,
@@ -34,6 +35,8 @@ SCHEMES = [
     LowRank(rank=8),
     LowRank(rank=4, rule="both"),
     LowRank(rank=40, rule="both"),
+    JacobiLowRank(rank=4),
+    JacobiLowRank(rank=40),
     Sign(),
     RandomK(fraction=0.2),
     RandomK(fraction=0.29),

@@ -11,7 +11,16 @@ from laser_wireless.benchmarks.speed.floor import numbers_moved
 from laser_wireless.benchmarks.speed.measure import STAGES, Measurement
 from laser_wireless.benchmarks.speed.plain import PlainRound
 from laser_wireless.benchmarks.speed.shapes import CASES, QUICK, Case
-from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
+from laser_wireless.compression import (
+    CountSketch,
+    GaussianProjection,
+    JacobiLowRank,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
 
 
 def test_shapes_are_those_of_the_published_models():
@@ -50,6 +59,7 @@ def test_floor_counts_the_bytes_that_must_move():
 
     # a copy moves 2 K d = 600 numbers in 6 s, 100 in 1 s; 100 normals take 5 s
     assert floor(LowRank(rank=1), 20) == pytest.approx(10)  # (3 K + 1) d numbers
+    assert floor(JacobiLowRank(rank=1), 40) == pytest.approx(10)  # both products in one reading
     assert floor(Uncompressed(), 100) == pytest.approx(6 + 5)
     assert floor(Sign(), 100) == pytest.approx(6 + 5)
     assert floor(RandomK(fraction=0.2), 20) == pytest.approx(1.2 + 1 + 1)

@@ -6,10 +6,11 @@ from helpers.schemes import COMPRESSORS, SIZE, Run, flat, random_gradients
 from helpers.uplinks import deep_fades, name_of
 
 from laser_wireless.channels import AnalogUplink, NoFading, PreviousScale, Rayleigh, TruncatedInversion
-from laser_wireless.compression import GaussianProjection
+from laser_wireless.compression import GaussianProjection, Sign
 
 WITH_MEMORY = [compressor for compressor in COMPRESSORS if compressor.error_feedback]
-READ_BACK = [c for c in WITH_MEMORY if not isinstance(c, GaussianProjection)]  # its own selection counts, not its recovery
+VOTE = Sign(error_feedback=True)  # the size that it subtracts is its own, in no message
+READ_BACK = [c for c in WITH_MEMORY if not isinstance(c, GaussianProjection) and c != VOTE]  # AMP: its selection counts
 
 
 def everybody_out(num_devices, num_rx_antennas, grid, *, round, generator):

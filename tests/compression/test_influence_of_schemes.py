@@ -15,7 +15,16 @@ from helpers.statistical import seeded
 from laser_wireless.benchmarks.schemes import influence_of, part_of
 from laser_wireless.benchmarks.theory import OneBlock, block_noise, sign_mean, sign_vote, top_k
 from laser_wireless.channels import AnalogUplink, LeastNoiseAllocation, NormAllocation, Streams
-from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, Sign, TopK, Uncompressed
+from laser_wireless.compression import (
+    CountSketch,
+    GaussianProjection,
+    JacobiLowRank,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
 
 M, N = 16, 64
 SHAPES = ((M, N),)
@@ -73,6 +82,21 @@ def test_linear_schemes(compressor):
     assert_close(errors(compressor, block, g), expected.total)
     if expected.compression:
         assert_close(errors(compressor, block, g, noise_variance=0.0), expected.compression)
+
+
+@pytest.mark.parametrize(("values", "regulariser"), [((1.0, 1, 1), 1e-3), ((1.0, 1, 1), 0.5), ((1.0, 0.3, 0.1), 1e-3)])
+def test_jacobi_factors_that_span_the_gradient(values, regulariser):
+    """Balanced factors of the gradient itself; unequal singular values have less noise: (sum s)^2 / sum s^2 stands for r."""
+    left, right = (torch.linalg.qr(torch.randn(side, 3, dtype=torch.float64, generator=seeded(side)))[0] for side in (M, N))
+    s = torch.tensor(values, dtype=torch.float64)
+    scheme, block = JacobiLowRank(rank=3, regulariser=regulariser), block_at(0.1)
+    roots = (s / s.sum()).sqrt()
+    state = begin(scheme, SHAPES, num_devices=2)._replace(rows=[left * roots], columns=[right * roots])
+    found = errors(scheme, block, (left * s @ right.T).flatten(), states=[state] * NUM_ROUNDS)
+    expected = influence_of(scheme, block)
+    ratio = (s.sum().square() / s.square().sum() / 3).item()
+    assert expected.exact
+    assert_close(found, expected.compression + ratio * expected.channel)
 
 
 @pytest.mark.parametrize("snr", [0.02, 0.5])
@@ -177,6 +201,7 @@ def warmed(compressor, g):
         (LowRank(rank=3), 0),
         (LowRank(rank=3), 1),
         (LowRank(rank=3, rule="both"), 0),
+        (JacobiLowRank(rank=3), 0),
         (Sign(rule="mean"), 0),
         (RandomK(fraction=0.3), 0),
         (RandomK(fraction=0.3, rescale=True, error_feedback=False), 0),
@@ -190,7 +215,9 @@ def warmed(compressor, g):
 def test_noise_on_each_parameter(compressor, round, allocation):
     """The message's norms are those sent; the scheme's own parts give them on average."""
     g, num_rounds = low_rank_gradient(), 500
-    state = warmed(compressor, g) if isinstance(compressor, LowRank) else begin(compressor, MODEL, num_devices=2)
+    state = (
+        warmed(compressor, g) if isinstance(compressor, LowRank | JacobiLowRank) else begin(compressor, MODEL, num_devices=2)
+    )
     message = compressor.encode(g.expand(2, -1).contiguous(), state, round=round)
     norms = [part.norm().item() for part in g.split(SIZES)]
     parts = [part_of(compressor, shape, norm, round=round) for shape, norm in zip(MODEL, norms, strict=True)]

@@ -104,8 +104,11 @@ def test_not_a_number_is_not_taken_for_a_zero():
         ({"rule": "majority"}, 'rule must be "vote" or "mean", got \'majority\''),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1.0"),
         ({"momentum": float("nan")}, "momentum must lie"),
-        ({"error_feedback": True}, "error_feedback needs rule"),
-        ({"rule": "mean", "momentum": 0.5, "error_feedback": True}, "error_feedback needs rule"),
+        ({"momentum": 0.5, "error_feedback": True}, "error_feedback needs momentum=0"),
+        ({"rule": "mean", "momentum": 0.5, "error_feedback": True}, "error_feedback needs momentum=0"),
+        ({"feedback_strength": 0.5}, "feedback_strength is of error_feedback, which is off"),
+        ({"error_feedback": True, "feedback_strength": 0.0}, r"feedback_strength must lie in \(0, 1\], got 0.0"),
+        ({"error_feedback": True, "feedback_strength": float("nan")}, "feedback_strength must lie"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -9,10 +9,18 @@ from torch import nn
 
 from laser_wireless.channels import AnalogUplink, PreviousScale
 from laser_wireless.channels.downlinks.analog import AnalogBroadcast
-from laser_wireless.compression import GaussianProjection, LowRank, Sign, TopK, Uncompressed
+from laser_wireless.compression import GaussianProjection, JacobiLowRank, LowRank, Sign, TopK, Uncompressed
 
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
-SCHEMES = [LowRank(rank=2), LowRank(rank=2, rule="both"), Sign(), TopK(fraction=0.1), GaussianProjection(), Uncompressed()]
+SCHEMES = [
+    JacobiLowRank(rank=2),
+    LowRank(rank=2),
+    LowRank(rank=2, rule="both"),
+    Sign(),
+    TopK(fraction=0.1),
+    GaussianProjection(),
+    Uncompressed(),
+]
 
 
 class Deep(nn.Module):

@@ -25,7 +25,7 @@ from laser_wireless.channels.downlinks.analog import AnalogBroadcast
 from laser_wireless.channels.uplinks.energy_difference import EnergyDifference
 from laser_wireless.channels.uplinks.fsk import FskMajorityVote
 from laser_wireless.channels.uplinks.stacked import NotStackable
-from laser_wireless.compression import CountSketch, LowRank, RandomK, Sign, Uncompressed
+from laser_wireless.compression import CountSketch, JacobiLowRank, LowRank, RandomK, Sign, Uncompressed
 from laser_wireless.training import UplinkBridge
 from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
 from laser_wireless.training.side_by_side import SideBySide
@@ -35,6 +35,8 @@ SCHEMES = {
     "z-sgd": Uncompressed(),
     "z-sgd with memory": Uncompressed(error_feedback=True),
     "alternating": LowRank(rank=2),
+    "jacobi": JacobiLowRank(rank=2, step=0.5),
+    "votes kept": Sign(error_feedback=True, feedback_strength=0.9),
     "both": LowRank(rank=2, rule="both"),
     "signs": Sign(),
     "signum": Sign(momentum=0.9),

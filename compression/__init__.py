@@ -8,6 +8,7 @@ from laser_wireless.compression.low_rank import LowRank, LowRankState
 from laser_wireless.compression.message import Compressor, Message
 from laser_wireless.compression.random_k import RandomK, RandomKState
 from laser_wireless.compression.sign import Sign, SignState
+from laser_wireless.compression.spectral_precoding import SpectralPrecoding, SpectralPrecodingState
 from laser_wireless.compression.top_k import TopK, TopKState
 from laser_wireless.compression.uncompressed import Uncompressed, UncompressedState
 
@@ -26,6 +27,8 @@ __all__ = [
     "RandomKState",
     "Sign",
     "SignState",
+    "SpectralPrecoding",
+    "SpectralPrecodingState",
     "TopK",
     "TopKState",
     "Uncompressed",

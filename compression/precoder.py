@@ -1,0 +1,89 @@
+"""A precoder of one matrix: its own amplitude along each of r orthonormal directions, one along all others.
+
+G = alpha_0 (I - U U^T) + U diag(alpha) U^T is symmetric and invertible: what is sent has as many symbols as the matrix has
+entries, and white noise of variance tau^2 on them is tau^2 / alpha_i^2 along u_i after inversion, whatever U and alpha.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from laser_wireless.compression.orthonormal import orthonormal
+
+_WEAKEST = 1e-8  # of the mean energy per symbol: the least for which an amplitude is made
+
+
+class Spectrum(NamedTuple):
+    """Energy of a matrix along r directions and, last, along all others together; float64 [R, r + 1] each.
+
+    energies: without the noise, so that an estimate may be negative. noise: its variance per symbol. counts: symbols [r + 1].
+    """
+
+    energies: Tensor
+    noise: Tensor
+    counts: Tensor
+
+
+class Precoder(NamedTuple):
+    """basis: orthonormal [L, a, r], or None for a parameter that has just one amplitude. amplitudes: [L, r + 1, 1], > 0."""
+
+    basis: Tensor | None
+    amplitudes: Tensor
+
+    def apply_(self, values: Tensor) -> None:
+        """Multiply matrices [L, a, b] by G from the left, in place."""
+        others = self.amplitudes[:, -1:]
+        if self.basis is None:
+            values.mul_(others)
+            return
+        along = torch.bmm(self.basis.mT, values)
+        values.mul_(others).add_(torch.bmm(self.basis, (self.amplitudes[:, :-1] - others) * along))
+
+    def inverse(self) -> Precoder:
+        """The precoder that undoes this one."""
+        return Precoder(self.basis, 1 / self.amplitudes)
+
+    def spectrum(self, values: Tensor, noise: Tensor) -> Spectrum:
+        """Spectrum of decoded matrices [L, a, b], on whose symbols there was noise of variance [L, 1] before inversion."""
+        a, b = values.shape[1:]
+        energies = torch.linalg.vector_norm(values, dim=(1, 2), dtype=torch.float64).square().unsqueeze(1)
+        r = 0
+        if self.basis is not None:
+            r = self.basis.shape[2]
+            along = torch.linalg.vector_norm(torch.bmm(self.basis.mT, values), dim=2, dtype=torch.float64).square()
+            energies = torch.cat([along, energies - along.sum(1, keepdim=True)], dim=1)
+        counts = torch.full((r + 1,), float(b), dtype=torch.float64, device=values.device)
+        counts[-1] = (a - r) * b
+        per_symbol = noise / self.amplitudes.squeeze(2).double().square()
+        return Spectrum(energies - counts * per_symbol, per_symbol, counts)
+
+
+def iterated(average: Tensor, basis: Tensor) -> Tensor:
+    """One step of subspace iteration: the orthonormalised A A^T U of A [R, a, b] and U [R, a, r]; U where A is zero."""
+    largest = average.abs().amax((1, 2), keepdim=True)
+    scaled = average / (largest + (largest == 0))
+    return torch.where(largest == 0, basis, orthonormal(torch.bmm(scaled, torch.bmm(scaled.mT, basis))))
+
+
+def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) -> list[Tensor]:
+    """Amplitudes, rms^-exponent over that of the mean symbol, float64 [R, r + 1] for each; 1 where nothing is known.
+
+    Args:
+        spectra: of all parameters, averaged over rounds.
+        error: standard deviation of such an average over that of one round's: an energy is taken for no less than its
+            standard error, sqrt(2 n) times the noise for n symbols, times this.
+        exponent: in [0, 1].
+    """
+    strengths = []
+    for spectrum in spectra:
+        counts = spectrum.counts.clamp(min=1)
+        strengths.append(spectrum.energies.clamp(min=0) / counts + error * (2 / counts).sqrt() * spectrum.noise)
+    energy = torch.stack([(s.counts * strength).sum(1) for s, strength in zip(spectra, strengths, strict=True)]).sum(0)
+    mean = (energy / sum(s.counts.sum() for s in spectra)).unsqueeze(1)
+    ratios = [(strength / (mean + (mean == 0))).clamp(min=_WEAKEST) for strength in strengths]
+    unknown = [(mean == 0) | (s.counts == 0) for s in spectra]
+    return [r.masked_fill(none, 1).pow(-exponent / 2) for r, none in zip(ratios, unknown, strict=True)]

@@ -1,0 +1,217 @@
+"""Noise-aware precoding: averaged before the channel, sent along the gradients' slowly moving spectrum, nothing dropped.
+
+A parameter of two or more dimensions is a matrix (its first axis, all others) whose shorter side has a entries, the longer b.
+All parties know what the receiver decoded in earlier rounds: from it they keep an orthonormal basis u_1 ... u_r of the
+shorter side and the rms s_i of a symbol along each of its directions, and s_0 along all others.
+
+Amplitudes (Cauchy-Schwarz): n_i symbols of rms s_i sent with amplitude alpha_i, sum_i n_i alpha_i^2 s_i^2 = P, arrive with
+noise sum_i n_i sigma^2 / (K^2 alpha_i^2). It is least, (sum_i n_i s_i)^2 sigma^2 / (K^2 P), for alpha_i^2 proportional to
+1 / s_i; equal amplitudes have (sum_i n_i) (sum_i n_i s_i^2) sigma^2 / (K^2 P). In the basis of the singular vectors this is
+b (nuclear norm)^2 against a b (Frobenius norm)^2. Bases that are kept for optimisation: SOAP, Vyas et al., arXiv:2409.11321;
+how slowly subspaces of gradients move: GaLore, Zhao et al., arXiv:2403.03507.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from laser_wireless.compression.matrices import spread
+from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
+from laser_wireless.compression.orthonormal import orthonormal
+from laser_wireless.compression.parameters import checked
+from laser_wireless.compression.precoder import Precoder, amplitudes_of, iterated
+from laser_wireless.compression.shared_draws import shared_generator
+
+
+class SpectralPrecodingState(NamedTuple):
+    """What all parties know.
+
+    bases: of each matrix, orthonormal [..., a, r]. averages: of each matrix what was decoded, averaged over rounds,
+    [..., a, b]. energies: float64 [..., r + 1] of each parameter, averaged energy decoded along each direction and along
+    all others together, less the noise in it. amplitudes: float64 [..., r + 1], of the next message's symbols.
+    noise_fraction: float64 [...], averaged fraction of the received energy that was noise.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    bases: list[Tensor]
+    averages: list[Tensor]
+    energies: list[Tensor]
+    amplitudes: list[Tensor]
+    noise_fraction: Tensor
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+@checked
+class SpectralPrecoding:
+    """Send all of each device's averaged gradient, precoded by the spectrum that its parties have come to know.
+
+    Three things that a channel with noise asks for, each of which an argument turns off:
+
+    1. Momentum before the channel. Device k sends v_k = (1 - beta) sum_t beta^(round - t) g_k(t) instead of g_k, so that no
+       energy is spent on sampling noise that the optimiser's momentum would average out afterwards, times (1 + beta) /
+       (1 - beta) where a device's gradient is all sampling noise. Use it with an optimiser without momentum (SGD, or AdamW
+       with betas=(0, ...)); two averages one after the other are late.
+    2. Equal norms where noise dominates. The amplitude that all devices share is limited by the largest ||v_k||. Device k
+       sends v_k / ||v_k||^theta, theta being the fraction of the received energy that was noise (averaged over rounds): 0
+       without noise, which is plain averaging, 1 where there is little else, which is normalised descent. Biased towards
+       devices with small gradients, in units of the gradients' to the power 1 - theta.
+    3. Least-noise amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T) + U
+       diag(alpha) U^T on the shorter side of each matrix, inverted by the receiver, which is unbiased whatever U and alpha.
+       U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
+       averaged energy per symbol decoded along u_i, less the known noise, and no less than that estimate's standard error:
+       what cannot be told from noise is sent as if it were that strong, so that a white or unknown spectrum is Z-SGD's.
+
+    S = d real symbols per round, one block, so that the uplink's allocation has nothing to share out. Nothing is dropped and
+    nothing shrunk: the noise is white and averages out over rounds, what is shrunk is missing in all of them.
+
+    With K equal devices and r directions of equal energy holding a fraction c, the channel influence factor is
+    (sqrt(b r c) + sqrt(b (a - r) (1 - c)))^2 sigma^2 / (K^2 P); a b sigma^2 / (K^2 P) at c = r / a, Z-SGD's.
+
+    A silent device's gradient of that round decays like any other; it is not sent later.
+
+    Args:
+        rank: r, directions of the shorter side with amplitudes of their own; 0 for one amplitude per parameter.
+        momentum: beta in [0, 1).
+        averaging: decay per round, in [0, 1), of the decoded average, the energies and theta.
+        equal_norms: whether theta follows the noise; False keeps it at 0.
+        precoding: exponent in [0, 1]: amplitudes proportional to rms^-precoding. 0 for equal ones, 1/2 for the least noise,
+            1 for the least noise after an optimiser that divides by the rms.
+    """
+
+    rank: int = 32
+    momentum: float = 0.9
+    averaging: float = 0.9
+    equal_norms: bool = True
+    precoding: float = 0.5
+    error_feedback = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 0:
+            raise ValueError(f"rank must be an integer >= 0, 0 for one amplitude per parameter, got {self.rank}")
+        for name in ("momentum", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not 0 <= self.precoding <= 1:
+            raise ValueError(f"precoding must lie in [0, 1], the exponent of 1/rms in an amplitude, got {self.precoding}")
+
+    def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+        """(a, b, r) of a parameter that has a basis: shorter side, longer side, directions; None for any other."""
+        if len(shape) < 2 or not self.rank:
+            return None
+        a, b = sorted((shape[0], prod(shape[1:])))
+        return (a, b, min(self.rank, a)) if a > 1 else None
+
+    def init(
+        self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
+    ) -> SpectralPrecodingState:
+        """Return random orthonormal bases, drawn from `seed`, equal amplitudes and theta = 0."""
+        plain = check_shapes(shapes)
+        generator = shared_generator(seed, 0)  # on the CPU: one seed, one start on every device
+        bases, averages, amplitudes = [], [], []
+        for matrix in map(self.matrix_of, plain):
+            if matrix is not None:
+                a, b, r = matrix
+                bases.append(orthonormal(torch.randn(a, r, dtype=dtype, generator=generator).to(device)))
+                averages.append(torch.zeros(a, b, dtype=dtype, device=device))
+            amplitudes.append(torch.ones(matrix[2] + 1 if matrix else 1, dtype=torch.float64, device=device))
+        energies = [torch.zeros_like(amplitude) for amplitude in amplitudes]
+        return SpectralPrecodingState(plain, bases, averages, energies, amplitudes, torch.zeros_like(energies[0][0]))
+
+    def encode(self, gradients: Tensor, state: SpectralPrecodingState, *, round: int) -> Message:
+        """Return G v of each device as one block; see the class."""
+        check_gradients(gradients, state.shapes, state.runs)
+        symbols = gradients * self._weights(gradients, state)
+        flat = symbols.view(-1, symbols.shape[-1])
+        for values, precoder in self._walk(flat, state, gradients.shape[:-1]):
+            precoder.apply_(values)
+        return Message(symbols, (symbols.shape[-1],))
+
+    def subtract_(
+        self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SpectralPrecodingState, *, round: int
+    ) -> None:
+        """Never called: the memory holds momentum, no residual."""
+        raise NotImplementedError("SpectralPrecoding has no error feedback: its memory holds momentum")
+
+    def decode(
+        self,
+        estimate: Tensor,
+        state: SpectralPrecodingState,
+        *,
+        round: int,
+        noise_variance: Tensor | None = None,
+        out: Sequence[Tensor] | None = None,
+    ) -> tuple[list[Tensor], SpectralPrecodingState]:
+        """Invert the precoder; what was decoded moves bases, energies, amplitudes and theta."""
+        runs = estimate.shape[:-1]
+        rows = (1 - self.momentum) * estimate.view(-1, estimate.shape[-1])
+        noise = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
+        if noise_variance is not None:
+            noise = noise + noise_variance.detach().double().view(-1, 1) * (1 - self.momentum) ** 2
+        fraction = _noise_fraction(rows, noise)
+        for values, precoder in self._walk(rows, state, (*runs, 1)):
+            precoder.inverse().apply_(values)
+        keep = min(self.averaging, round / (round + 1))  # a plain mean at first
+        with torch.no_grad():
+            following = self._follow(rows.detach(), state, noise, keep)
+        theta = state.noise_fraction.lerp(fraction.view(state.runs), 1 - keep)
+        return split_parameters(rows.view(*runs, -1), state.shapes), following._replace(noise_fraction=theta)
+
+    def _weights(self, gradients: Tensor, state: SpectralPrecodingState) -> Tensor:
+        """||v_k||^-theta, [..., K, 1], 1 for a device without gradient."""
+        if not self.equal_norms:
+            return gradients.new_ones(1)
+        norms = torch.linalg.vector_norm(gradients, dim=-1, keepdim=True, dtype=torch.float64)
+        weights = (norms + (norms == 0)).pow(-state.noise_fraction[..., None, None])
+        return weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
+
+    def _walk(
+        self, flat: Tensor, state: SpectralPrecodingState, leading: Sequence[int]
+    ) -> Iterator[tuple[Tensor, Precoder]]:
+        """For each parameter its view [L, a, b] ([L, 1, size] without basis) of rows [L, d], and its precoder."""
+        bases = iter(state.bases)
+        views = split_parameters(flat, state.shapes)
+        for values, shape, amplitude in zip(views, state.shapes, state.amplitudes, strict=True):
+            amplitudes = spread(amplitude.unsqueeze(-1).to(flat.dtype), leading)
+            if self.matrix_of(shape) is None:
+                yield values.view(len(flat), 1, -1), Precoder(None, amplitudes)
+            else:
+                matrix = values.view(len(flat), shape[0], -1)
+                shorter_first = matrix if matrix.shape[1] <= matrix.shape[2] else matrix.mT
+                yield shorter_first, Precoder(spread(next(bases), leading), amplitudes)
+
+    def _follow(self, rows: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float) -> SpectralPrecodingState:
+        """Bases, averages, energies and amplitudes of the next round, from what was decoded, [R, d]."""
+        nothing = (rows == 0).all(1, keepdim=True)  # an outage: all stays as it was
+        bases, averages, energies, spectra = [], [], [], []
+        of_matrices = iter(zip(state.bases, state.averages, strict=True))
+        for (values, precoder), before in zip(self._walk(rows, state, (*state.runs, 1)), state.energies, strict=True):
+            spectrum = precoder.spectrum(values, noise)
+            energy = before.view(spectrum.energies.shape)
+            energy = torch.where(nothing, energy, energy.lerp(spectrum.energies, 1 - keep))
+            energies.append(energy.view(before.shape))
+            spectra.append(spectrum._replace(energies=energy))
+            if precoder.basis is not None:
+                basis, average = next(of_matrices)
+                mean = average.view(values.shape)
+                mean = torch.where(nothing.unsqueeze(-1), mean, mean.lerp(values, 1 - keep))
+                averages.append(mean.view(average.shape))
+                bases.append(iterated(mean, precoder.basis).view(basis.shape))
+        error = ((1 - keep) / (1 + keep)) ** 0.5
+        amplitudes = [
+            torch.where(nothing, before.view(after.shape), after).view(before.shape)
+            for before, after in zip(state.amplitudes, amplitudes_of(spectra, error, self.precoding), strict=True)
+        ]
+        return state._replace(bases=bases, averages=averages, energies=energies, amplitudes=amplitudes)
+
+
+def _noise_fraction(rows: Tensor, noise: Tensor) -> Tensor:
+    """Fraction [R] of the energy of what was received, [R, d], that its noise of variance [R, 1] accounts for."""
+    energy = torch.linalg.vector_norm(rows.detach(), dim=1, dtype=torch.float64).square()
+    return (noise.squeeze(1) * rows.shape[1] / (energy + (energy == 0))).clamp(max=1)

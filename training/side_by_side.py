@@ -76,6 +76,12 @@ class SideBySide:
         """Rounds exchanged so far."""
         return self.bridges[0].round
 
+    @property
+    def halves_together(self) -> list[str]:
+        """What of a round is computed together, "gradients", "exchange" or both; final after two rounds."""
+        halves = {"gradients": self._gradients_together, "exchange": self._exchange is not None}
+        return [name for name, together in halves.items() if together]
+
     def backward(self, loss: Callable[..., Tensor], batches: Sequence[Sequence[Tensor]]) -> Tensor:
         """Compute and accumulate the gradients of all devices of all runs.
 

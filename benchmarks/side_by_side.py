@@ -1,6 +1,6 @@
 """Trainings computed together, each in a folder of its own; what a run writes there is what it would write alone.
 
-Runs that cannot be computed together, or no longer, are trained one after the other: nothing but time is lost.
+Runs of which nothing can be computed together, or no longer, are trained one after the other: nothing but time is lost.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ so that a sum of 2^14 is off by a few eps, well within `energy.spendable`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import torch
@@ -24,6 +24,7 @@ _SMALL = 1 << 17  # numbers that are cheaper to convert to float64 at once than 
 _LARGE = 1 << 17  # symbols of a message that should not be copied once more
 _LONG = 1 << 10  # symbols of a segment that are worth a matrix product of their own
 _WIDE = {False: torch.float64, True: torch.complex128}
+_ALIGNMENT = 64  # bytes; where torch's memory on a CPU begins
 _VIEWED = 32  # symbols of a segment that are worth one of many products at once
 
 
@@ -42,6 +43,12 @@ def root(values: Tensor) -> Tensor:
 def broadcast(*shapes: torch.Size) -> torch.Size:
     """The common shape of several."""
     return torch.broadcast_shapes(*shapes)
+
+
+def by_run(values: Tensor) -> Iterator[Tensor]:
+    """Values [R, ...] run by run, each at a place in memory as if it had been made alone: some kernels round by it."""
+    is_aligned = values.stride(0) * values.element_size() % _ALIGNMENT == 0
+    return (run if is_aligned else run.clone() for run in values)
 
 
 def is_finite(values: Tensor) -> Tensor:

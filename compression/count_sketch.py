@@ -21,11 +21,15 @@ _CHUNK = 1 << 24  # entries of a row that are hashed at a time, for the memory's
 
 
 class CountSketchState(NamedTuple):
-    """What all parties know: this round's hashes, int32 or int64 [rows, d], each 2 bucket + (1 where the sign is -1)."""
+    """What all parties know: this round's hashes, each 2 bucket + (1 where the sign is -1); a seed for each run.
+
+    hashes: int32 or int64 [..., rows, d].
+    """
 
     shapes: tuple[tuple[int, ...], ...]
-    seed: int
+    seed: int | tuple[int, ...]
     hashes: Tensor
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +82,23 @@ class CountSketch:
         self, shapes: Sequence[tuple[int, ...]], num_devices: int, *, device: torch.device, dtype: torch.dtype, seed: int
     ) -> CountSketchState:
         """Return the state before round 0, with its hashes drawn."""
-        return self._drawn(check_shapes(shapes), seed, 0, device)
+        return CountSketchState(plain := check_shapes(shapes), seed, self._drawn(plain, seed, 0, device))
 
     def encode(self, gradients: Tensor, state: CountSketchState, *, round: int) -> Message:
         """Sum each device's entries into its buckets, row after row for each parameter."""
-        check_gradients(gradients, state.shapes)
+        check_gradients(gradients, state.shapes, state.runs)
         layout = tuple(self.rows * width for width in self.widths(state.shapes))
-        sketch = gradients.new_zeros(len(gradients), sum(layout))
-        for row in state.hashes:
-            for start, hashes in _pieces(row):
-                signed = gradients[:, start : start + len(hashes)] * _signs(hashes, gradients.dtype)
-                sketch.scatter_add_(1, _buckets(hashes).expand(len(gradients), -1), signed)
+        sketch = gradients.new_zeros(*gradients.shape[:-1], sum(layout))
+        for row in state.hashes.unbind(-2):
+            for start, hashes in _pieces(row.unsqueeze(-2)):
+                signed = gradients[..., start : start + hashes.shape[-1]] * _signs(hashes, gradients.dtype)
+                sketch.scatter_add_(-1, _buckets(hashes).expand(signed.shape), signed)
         return Message(sketch, layout)
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: CountSketchState, *, round: int) -> None:
         """Subtract what each device's own sketch reads back."""
         for start, values in self._read(delivered, state):
-            memory[:, start : start + values.shape[1]] -= values
+            memory[..., start : start + values.shape[-1]] -= values
 
     def decode(
         self,
@@ -106,23 +110,36 @@ class CountSketch:
         out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], CountSketchState]:
         """Read every entry, and draw the next round's hashes."""
-        pieces = [values for _, values in self._read(estimate.unsqueeze(0), state)]
-        row = torch.cat(pieces, dim=1).squeeze(0)
-        return split_parameters(row, state.shapes), self._drawn(state.shapes, state.seed, round + 1, estimate.device)
+        pieces = [values for _, values in self._read(estimate.unsqueeze(-2), state)]
+        row = torch.cat(pieces, dim=-1).squeeze(-2)
+        hashes = self._drawn(state.shapes, state.seed, round + 1, estimate.device)
+        return split_parameters(row, state.shapes), state._replace(hashes=hashes)
 
     def _read(self, sketch: Tensor, state: CountSketchState) -> Iterator[tuple[int, Tensor]]:
-        """Readings of sketches [K, S], a piece [K, size] at a time, with where in the row it starts."""
+        """Readings of sketches [..., K, S], a piece [..., K, size] at a time, with where in the row it starts."""
         if self.divide_by_count:
-            counts = sketch.new_zeros(sketch.shape[1])
-            for row in state.hashes:
-                for _, hashes in _pieces(row):
-                    counts.index_add_(0, _buckets(hashes), counts.new_ones(()).expand(len(hashes)))
-            sketch = sketch / counts.clamp(min=1)
+            sketch = sketch / self._counts(sketch, state).clamp(min=1)
         for start, hashes in _pieces(state.hashes):
-            rows = [sketch.index_select(1, _buckets(row)) * _signs(row, sketch.dtype) for row in hashes]
+            rows = [
+                sketch.gather(-1, _buckets(row).expand(*sketch.shape[:-1], -1)) * _signs(row, sketch.dtype)
+                for row in hashes.unsqueeze(-2).unbind(-3)
+            ]
             yield start, _combined(rows, self.read)
 
-    def _drawn(self, shapes: tuple[tuple[int, ...], ...], seed: int, round: int, device: torch.device) -> CountSketchState:
+    def _counts(self, sketch: Tensor, state: CountSketchState) -> Tensor:
+        """How many entries each bucket of sketches [..., K, S] has, [..., 1, S]."""
+        counts = sketch.new_zeros(*state.runs, sketch.shape[-1])
+        for row in state.hashes.unbind(-2):
+            for _, hashes in _pieces(row):
+                counts.scatter_add_(-1, _buckets(hashes), counts.new_ones(()).expand(hashes.shape))
+        return counts.unsqueeze(-2)
+
+    def _drawn(
+        self, shapes: tuple[tuple[int, ...], ...], seed: int | tuple[int, ...], round: int, device: torch.device
+    ) -> Tensor:
+        """The hashes of a round, [rows, d]; [R, rows, d] of several runs."""
+        if isinstance(seed, tuple):
+            return torch.stack([self._drawn(shapes, one, round, device) for one in seed])
         generator = shared_generator(seed, round, device)
         sizes, widths = sizes_of(shapes), self.widths(shapes)
         largest = 2 * self.rows * sum(widths)
@@ -136,7 +153,7 @@ class CountSketch:
                 place.add_(2 * bucket)
                 bucket += width
             start += size
-        return CountSketchState(shapes, seed, hashes)
+        return hashes
 
 
 def _pieces(hashes: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -156,8 +173,8 @@ def _combined(rows: list[Tensor], read: str) -> Tensor:
     """Mean or median of the rows' readings; for an even number the median is halfway between the middle two."""
     if len(rows) == 1:
         return rows[0]
-    readings = torch.stack(rows)
+    readings = torch.stack(rows, dim=-3)  # a run's own lie together: where means are taken at once decides their rounding
     if read == "mean":
-        return readings.mean(0)
-    ordered = readings.sort(0).values
-    return (ordered[(len(rows) - 1) // 2] + ordered[len(rows) // 2]) / 2
+        return readings.mean(-3)
+    ordered = readings.sort(-3).values
+    return (ordered.select(-3, (len(rows) - 1) // 2) + ordered.select(-3, len(rows) // 2)) / 2

@@ -192,8 +192,9 @@ class GaussianProjection:
         return [tensor.to(device) for tensor in (left, right, signs / plan.num_rows**0.5, rows)]
 
     def _largest(self, vectors: Tensor) -> Tensor:
-        """Places [K, k] of the entries largest in magnitude."""
-        return vectors.abs().topk(self.num_kept(vectors.shape[1]), dim=1, sorted=False).indices
+        """Places [K, k] of the entries largest in magnitude; bits of numbers >= 0 are ordered as these are, and quicker."""
+        bits = vectors.detach().abs().view(torch.int32 if vectors.dtype == torch.float32 else torch.int64)
+        return bits.topk(self.num_kept(vectors.shape[1]), dim=1, sorted=False).indices
 
     def _sparse(self, vectors: Tensor, plan: Plan) -> Tensor:
         """Largest entries of vectors [K, d] in segments [n, K M], zeros elsewhere."""

@@ -92,7 +92,9 @@ class LowRank:
             if basis is None:
                 blocks.append(values)
             elif self.rule == "both":
-                left = orthonormal(on_columns(values, basis.column))
+                seen = on_columns(values, basis.column)  # [L, m, r]
+                runs = seen.split(gradients.shape[-2])  # each from memory of its own: rounded by where it lies
+                left = torch.cat([orthonormal(run) for run in runs]) if state.runs else orthonormal(seen)
                 right = torch.bmm(left.mT, values)
                 has_columns = (
                     right.abs().amax((1, 2), keepdim=True) != 0
@@ -200,5 +202,7 @@ def _next_basis(received: Tensor, before: Tensor) -> Tensor:
     received = received.detach()
     largest = received.abs().amax((-2, -1), keepdim=True)
     nothing = largest == 0
-    basis: Tensor = torch.linalg.qr(received / (largest + nothing))[0]
+    scaled = (received / (largest + nothing)).reshape(-1, *received.shape[-2:])
+    runs = [torch.linalg.qr(one.clone())[0] for one in scaled]  # each from memory of its own: rounded by where it lies
+    basis = torch.stack(runs).view(received.shape)
     return torch.where(nothing, before, basis).contiguous()  # one layout, alone or beside other runs: kernels round by it

@@ -20,7 +20,7 @@ _WEAKEST = 1e-8  # of the mean energy per symbol: the least for which an amplitu
 class Spectrum(NamedTuple):
     """Energy of a matrix along r directions and, last, along all others together; float64 [R, r + 1] each.
 
-    energies: without the noise, so that an estimate may be negative. noise: its variance per symbol. counts: symbols [r + 1].
+    energies: without the noise, so that an estimate may be negative. noise: variance per symbol. counts: symbols [r + 1].
     """
 
     energies: Tensor
@@ -66,7 +66,9 @@ def iterated(average: Tensor, basis: Tensor) -> Tensor:
     """One step of subspace iteration: the orthonormalised A A^T U of A [R, a, b] and U [R, a, r]; U where A is zero."""
     largest = average.abs().amax((1, 2), keepdim=True)
     scaled = average / (largest + (largest == 0))
-    return torch.where(largest == 0, basis, orthonormal(torch.bmm(scaled, torch.bmm(scaled.mT, basis))))
+    products = torch.bmm(scaled, torch.bmm(scaled.mT, basis))
+    following = torch.cat([orthonormal(one.clone()) for one in products.split(1)])  # by itself: QR rounds by where it lies
+    return torch.where(largest == 0, basis, following)
 
 
 def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) -> list[Tensor]:

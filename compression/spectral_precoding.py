@@ -1,8 +1,8 @@
 """Noise-aware precoding: averaged before the channel, sent along the gradients' slowly moving spectrum, nothing dropped.
 
-A parameter of two or more dimensions is a matrix (its first axis, all others) whose shorter side has a entries, the longer b.
-All parties know what the receiver decoded in earlier rounds: from it they keep an orthonormal basis u_1 ... u_r of the
-shorter side and the rms s_i of a symbol along each of its directions, and s_0 along all others.
+A parameter of two or more dimensions is a matrix (its first axis, all others) with a entries on its shorter side, b on the
+other. All parties know what the receiver decoded in earlier rounds: from it they keep an orthonormal basis u_1 ... u_r of
+the shorter side and the rms s_i of a symbol along each of its directions, and s_0 along all others.
 
 Amplitudes (Cauchy-Schwarz): n_i symbols of rms s_i sent with amplitude alpha_i, sum_i n_i alpha_i^2 s_i^2 = P, arrive with
 noise sum_i n_i sigma^2 / (K^2 alpha_i^2). It is least, (sum_i n_i s_i)^2 sigma^2 / (K^2 P), for alpha_i^2 proportional to
@@ -22,28 +22,28 @@ import torch
 from torch import Tensor
 
 from laser_wireless.compression.matrices import spread
-from laser_wireless.compression.message import Message, check_gradients, check_shapes, split_parameters
+from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
-from laser_wireless.compression.precoder import Precoder, amplitudes_of, iterated
+from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, iterated
 from laser_wireless.compression.shared_draws import shared_generator
 
 
 class SpectralPrecodingState(NamedTuple):
     """What all parties know.
 
-    bases: of each matrix, orthonormal [..., a, r]. averages: of each matrix what was decoded, averaged over rounds,
-    [..., a, b]. energies: float64 [..., r + 1] of each parameter, averaged energy decoded along each direction and along
-    all others together, less the noise in it. amplitudes: float64 [..., r + 1], of the next message's symbols.
-    noise_fraction: float64 [...], averaged fraction of the received energy that was noise.
+    bases: of each matrix, orthonormal [..., a, r]. average: [..., d], what was decoded, averaged over rounds. noise: float64
+    [...], energy of the noise in it. energies: float64 [..., r + 1] of each parameter, averaged energy decoded along each
+    direction and along all others together, less the noise in it. amplitudes: float64 [..., r + 1], of the next message's
+    symbols.
     """
 
     shapes: tuple[tuple[int, ...], ...]
     bases: list[Tensor]
-    averages: list[Tensor]
+    average: Tensor
+    noise: Tensor
     energies: list[Tensor]
     amplitudes: list[Tensor]
-    noise_fraction: Tensor
     runs: tuple[int, ...] = ()
 
 
@@ -59,9 +59,9 @@ class SpectralPrecoding:
        (1 - beta) where a device's gradient is all sampling noise. Use it with an optimiser without momentum (SGD, or AdamW
        with betas=(0, ...)); two averages one after the other are late.
     2. Equal norms where noise dominates. The amplitude that all devices share is limited by the largest ||v_k||. Device k
-       sends v_k / ||v_k||^theta, theta being the fraction of the received energy that was noise (averaged over rounds): 0
-       without noise, which is plain averaging, 1 where there is little else, which is normalised descent. Biased towards
-       devices with small gradients, in units of the gradients' to the power 1 - theta.
+       sends v_k / ||v_k||^theta, theta = max(0, 1 - S / N) for signal energy S and noise energy N in what was decoded,
+       averaged over rounds: 0, plain averaging, while the signal is the stronger, and up to 1, normalised descent. Biased
+       towards devices with small gradients, in units of the gradients' to the power 1 - theta.
     3. Least-noise amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T) + U
        diag(alpha) U^T on the shorter side of each matrix, inverted by the receiver, which is unbiased whatever U and alpha.
        U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
@@ -114,15 +114,15 @@ class SpectralPrecoding:
         """Return random orthonormal bases, drawn from `seed`, equal amplitudes and theta = 0."""
         plain = check_shapes(shapes)
         generator = shared_generator(seed, 0)  # on the CPU: one seed, one start on every device
-        bases, averages, amplitudes = [], [], []
+        bases, amplitudes = [], []
         for matrix in map(self.matrix_of, plain):
             if matrix is not None:
-                a, b, r = matrix
+                a, _, r = matrix
                 bases.append(orthonormal(torch.randn(a, r, dtype=dtype, generator=generator).to(device)))
-                averages.append(torch.zeros(a, b, dtype=dtype, device=device))
             amplitudes.append(torch.ones(matrix[2] + 1 if matrix else 1, dtype=torch.float64, device=device))
         energies = [torch.zeros_like(amplitude) for amplitude in amplitudes]
-        return SpectralPrecodingState(plain, bases, averages, energies, amplitudes, torch.zeros_like(energies[0][0]))
+        average = torch.zeros(sum(sizes_of(plain)), dtype=dtype, device=device)
+        return SpectralPrecodingState(plain, bases, average, torch.zeros_like(energies[0][0]), energies, amplitudes)
 
     def encode(self, gradients: Tensor, state: SpectralPrecodingState, *, round: int) -> Message:
         """Return G v of each device as one block; see the class."""
@@ -154,21 +154,20 @@ class SpectralPrecoding:
         noise = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * (1 - self.momentum) ** 2
-        fraction = _noise_fraction(rows, noise)
         for values, precoder in self._walk(rows, state, (*runs, 1)):
             precoder.inverse().apply_(values)
         keep = min(self.averaging, round / (round + 1))  # a plain mean at first
         with torch.no_grad():
             following = self._follow(rows.detach(), state, noise, keep)
-        theta = state.noise_fraction.lerp(fraction.view(state.runs), 1 - keep)
-        return split_parameters(rows.view(*runs, -1), state.shapes), following._replace(noise_fraction=theta)
+        return split_parameters(rows.view(*runs, -1), state.shapes), following
 
     def _weights(self, gradients: Tensor, state: SpectralPrecodingState) -> Tensor:
         """||v_k||^-theta, [..., K, 1], 1 for a device without gradient."""
         if not self.equal_norms:
             return gradients.new_ones(1)
         norms = torch.linalg.vector_norm(gradients, dim=-1, keepdim=True, dtype=torch.float64)
-        weights = (norms + (norms == 0)).pow(-state.noise_fraction[..., None, None])
+        norms = (1 - self.momentum) * norms + (norms == 0)
+        weights = norms.pow(-_theta(state)[..., None, None])
         return weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
 
     def _walk(
@@ -187,31 +186,40 @@ class SpectralPrecoding:
                 yield shorter_first, Precoder(spread(next(bases), leading), amplitudes)
 
     def _follow(self, rows: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float) -> SpectralPrecodingState:
-        """Bases, averages, energies and amplitudes of the next round, from what was decoded, [R, d]."""
-        nothing = (rows == 0).all(1, keepdim=True)  # an outage: all stays as it was
-        bases, averages, energies, spectra = [], [], [], []
-        of_matrices = iter(zip(state.bases, state.averages, strict=True))
-        for (values, precoder), before in zip(self._walk(rows, state, (*state.runs, 1)), state.energies, strict=True):
-            spectrum = precoder.spectrum(values, noise)
-            energy = before.view(spectrum.energies.shape)
-            energy = torch.where(nothing, energy, energy.lerp(spectrum.energies, 1 - keep))
-            energies.append(energy.view(before.shape))
-            spectra.append(spectrum._replace(energies=energy))
+        """The next state, from what was decoded, [R, d], and the noise that was on it before; as it was in an outage."""
+        nothing = (rows == 0).all(1, keepdim=True)
+        average = state.average.view(rows.shape)
+        average = torch.where(nothing, average, average.lerp(rows, 1 - keep))
+        of_average = self._walk(average, state, (*state.runs, 1))
+        spectra: list[Spectrum] = []
+        bases: list[Tensor] = []
+        for (values, precoder), (mean, _) in zip(self._walk(rows, state, (*state.runs, 1)), of_average, strict=True):
+            spectra.append(precoder.spectrum(values, noise))
             if precoder.basis is not None:
-                basis, average = next(of_matrices)
-                mean = average.view(values.shape)
-                mean = torch.where(nothing.unsqueeze(-1), mean, mean.lerp(values, 1 - keep))
-                averages.append(mean.view(average.shape))
-                bases.append(iterated(mean, precoder.basis).view(basis.shape))
-        error = ((1 - keep) / (1 + keep)) ** 0.5
-        amplitudes = [
-            torch.where(nothing, before.view(after.shape), after).view(before.shape)
-            for before, after in zip(state.amplitudes, amplitudes_of(spectra, error, self.precoding), strict=True)
-        ]
-        return state._replace(bases=bases, averages=averages, energies=energies, amplitudes=amplitudes)
+                bases.append(iterated(mean, precoder.basis).view(state.bases[len(bases)].shape))
+        heard = torch.stack([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra]).sum(0)
+        left = state.noise.view(heard.shape)
+        left = torch.where(nothing.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * heard)
+        energies = []
+        for before, spectrum in zip(state.energies, spectra, strict=True):
+            energy = before.view(spectrum.energies.shape)
+            energies.append(torch.where(nothing, energy, energy.lerp(spectrum.energies, 1 - keep)))
+        known = [spectrum._replace(energies=energy) for spectrum, energy in zip(spectra, energies, strict=True)]
+        amplitudes = amplitudes_of(known, ((1 - keep) / (1 + keep)) ** 0.5, self.precoding)
+        shapes = [before.shape for before in state.energies]
+        return state._replace(
+            bases=bases,
+            average=average.view(state.average.shape),
+            noise=left.view(state.noise.shape),
+            energies=[energy.view(shape) for energy, shape in zip(energies, shapes, strict=True)],
+            amplitudes=[
+                torch.where(nothing, before.view(after.shape), after).view(before.shape)
+                for before, after in zip(state.amplitudes, amplitudes, strict=True)
+            ],
+        )
 
 
-def _noise_fraction(rows: Tensor, noise: Tensor) -> Tensor:
-    """Fraction [R] of the energy of what was received, [R, d], that its noise of variance [R, 1] accounts for."""
-    energy = torch.linalg.vector_norm(rows.detach(), dim=1, dtype=torch.float64).square()
-    return (noise.squeeze(1) * rows.shape[1] / (energy + (energy == 0))).clamp(max=1)
+def _theta(state: SpectralPrecodingState) -> Tensor:
+    """theta, float64 [...]: 1 - S / N where noise N exceeds signal S in the average's energy S + N, else 0."""
+    energy = torch.linalg.vector_norm(state.average, dim=-1, dtype=torch.float64).square()
+    return (2 - energy / (state.noise + (state.noise == 0))).clamp(0, 1) * (state.noise > 0)

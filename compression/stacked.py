@@ -1,7 +1,8 @@
 """States of several runs of one scheme as one, along a first axis, so that the runs can be computed together.
 
 A scheme takes part if its state has a field `runs`, the sizes of the leading axes, () for one run: its encode takes
-[*runs, K, d], its decode [*runs, S]. What a run gives together with others it gives alone.
+[*runs, K, d], its decode [*runs, S]. What a run gives together with others it gives alone. Any other scheme exchanges run by
+run: so does `GaussianProjection`, whose time goes into selecting entries and matrix products of one run.
 """
 
 from __future__ import annotations

@@ -20,10 +20,11 @@ from laser_wireless.compression.shared_draws import check_fraction, draw_subset,
 
 
 class TopKState(NamedTuple):
-    """What all parties know: where this round's entries lie in a row of d numbers, int64 [sum of k_b]."""
+    """What all parties know: where this round's entries lie in a row of d numbers, int64 [..., sum of k_b]."""
 
     shapes: tuple[tuple[int, ...], ...]
     places: Tensor
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,11 @@ class TopK:
 
     def encode(self, gradients: Tensor, state: TopKState, *, round: int) -> Message:
         """Return the values at this round's places and, from the leader, the bits of the next ones; block after block."""
-        check_gradients(gradients, state.shapes)
-        leader = round % len(gradients)
-        magnitudes = gradients[leader].detach().abs().index_fill(0, state.places, -1)
-        values = torch.split_with_sizes(gradients.index_select(1, state.places), self.counts(state.shapes), 1)
+        check_gradients(gradients, state.shapes, state.runs)
+        leader = round % gradients.shape[-2]
+        magnitudes = gradients[..., leader, :].detach().abs().scatter(-1, state.places, -1)
+        sent = gradients.gather(-1, _of_devices(state, gradients))
+        values = torch.split_with_sizes(sent, self.counts(state.shapes), -1)
         blocks: list[Tensor] = []
         share_as: list[int] = []
         bits: list[int] = []
@@ -83,20 +85,20 @@ class TopK:
             share_as.append(len(blocks) - 1)
             bits.append(32)
             if length := _index_bits(size):
-                best = magnitudes[start : start + size].topk(count, sorted=False).indices
-                word = best.unsqueeze(1) >> torch.arange(length, device=best.device)
-                block = gradients.new_zeros(len(gradients), count * length)
-                block[leader] = (2 * (word & 1) - 1).flatten().to(block.dtype)
+                best = magnitudes[..., start : start + size].topk(count, sorted=False).indices
+                word = best.unsqueeze(-1) >> torch.arange(length, device=best.device)
+                block = gradients.new_zeros(*gradients.shape[:-1], count * length)
+                block[..., leader, :] = (2 * (word & 1) - 1).flatten(-2).to(block.dtype)
                 blocks.append(block)
                 share_as.append(len(blocks) - 2)
                 bits.append(1)
-        layout = tuple(block.shape[1] for block in blocks)
-        return Message(torch.cat(blocks, dim=1), layout, tuple(share_as), tuple(bits))
+        layout = tuple(block.shape[-1] for block in blocks)
+        return Message(torch.cat(blocks, dim=-1), layout, tuple(share_as), tuple(bits))
 
     def subtract_(self, memory: Tensor, sent: Tensor, delivered: Tensor, state: TopKState, *, round: int) -> None:
         """Subtract the values that were delivered."""
         values, _ = self._values_and_bits(delivered, state.shapes)
-        memory.index_add_(1, state.places, values / _times_sent(state), alpha=-1)
+        memory.scatter_add_(-1, _of_devices(state, memory), -(values / _times_sent(state).unsqueeze(-2)))
 
     def decode(
         self,
@@ -109,18 +111,18 @@ class TopK:
     ) -> tuple[list[Tensor], TopKState]:
         """Put the values in their places, zeros elsewhere, and decide the next places; the old ones if nothing arrived."""
         values, bits = self._values_and_bits(estimate, state.shapes)
-        row = estimate.new_zeros(sum(sizes_of(state.shapes)))
-        row = row.index_add(0, state.places, values / _times_sent(state))
+        row = estimate.new_zeros(*estimate.shape[:-1], sum(sizes_of(state.shapes)))
+        row = row.scatter_add(-1, state.places, values / _times_sent(state))
         places = []
-        kept = torch.split_with_sizes(state.places, self.counts(state.shapes))
+        kept = torch.split_with_sizes(state.places, self.counts(state.shapes), -1)
         for (start, size, count), word, before in zip(self._parameters(state.shapes), bits, kept, strict=True):
             if word is None:
                 places.append(before)
                 continue
             weights = 1 << torch.arange(_index_bits(size), device=word.device)
-            index = ((word.detach().view(count, -1) > 0) * weights).sum(1) % size
-            places.append(torch.where(word.detach().any(), start + index, before))
-        return split_parameters(row, state.shapes), TopKState(state.shapes, torch.cat(places))
+            index = ((word.detach().unflatten(-1, (count, -1)) > 0) * weights).sum(-1) % size
+            places.append(torch.where(word.detach().any(-1, keepdim=True), start + index, before))
+        return split_parameters(row, state.shapes), state._replace(places=torch.cat(places, dim=-1))
 
     def _parameters(self, shapes: tuple[tuple[int, ...], ...]) -> Iterator[tuple[int, int, int]]:
         """For each parameter: where it starts in a row, its size, and its k."""
@@ -143,8 +145,13 @@ def _index_bits(size: int) -> int:
     return (size - 1).bit_length()
 
 
+def _of_devices(state: TopKState, rows: Tensor) -> Tensor:
+    """The places for each device of rows [..., K, d]: a view [..., K, sum of k_b]."""
+    return state.places.unsqueeze(-2).expand(*rows.shape[:-1], -1)
+
+
 def _times_sent(state: TopKState) -> Tensor:
-    """How many of this round's symbols carry the same entry, [sum of k_b]."""
-    counts = torch.zeros(sum(sizes_of(state.shapes)), dtype=torch.int32, device=state.places.device)
-    counts.index_add_(0, state.places, torch.ones_like(state.places, dtype=torch.int32))
-    return counts[state.places]
+    """How many of this round's symbols carry the same entry, [..., sum of k_b]."""
+    counts = torch.zeros(*state.runs, sum(sizes_of(state.shapes)), dtype=torch.int32, device=state.places.device)
+    counts.scatter_add_(-1, state.places, torch.ones_like(state.places, dtype=torch.int32))
+    return counts.gather(-1, state.places)

@@ -66,8 +66,20 @@ def stack_models(models: Sequence[nn.Module]) -> dict[str, Tensor]:
     What is done to a model in place, by an optimiser say, is done to the stack.
     """
     named = [tensors_of(model) for model in models]
-    stacks = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
+    stacks = {name: _stacked([tensors[name].detach() for tensors in named]) for name in named[0]}
     for number, tensors in enumerate(named):
         for name, tensor in tensors.items():
             tensor.data = stacks[name][number]
     return stacks
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    rows = aligned_rows(len(tensors), tensors[0].flatten()).view(-1, *tensors[0].shape)
+    for row, tensor in zip(rows, tensors, strict=True):
+        row.copy_(tensor)
+    return rows
+
+
+def aligned_rows(count: int, row: Tensor) -> Tensor:
+    """Memory for rows like this one, [count, d], each as if it were allocated alone: some kernels round by alignment."""
+    return row.new_empty(count, -(-len(row) // 64) * 64)[:, : len(row)]  # of bytes, if need be

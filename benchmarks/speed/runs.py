@@ -23,7 +23,16 @@ from laser_wireless.benchmarks.tasks.digits import Digits
 from laser_wireless.benchmarks.training_run import Trainer, TrainingRun
 from laser_wireless.channels import AnalogUplink
 from laser_wireless.channels.uplinks.stacked import NotStackable
-from laser_wireless.compression import Compressor, LowRank, Uncompressed
+from laser_wireless.compression import (
+    Compressor,
+    CountSketch,
+    GaussianProjection,
+    LowRank,
+    RandomK,
+    Sign,
+    TopK,
+    Uncompressed,
+)
 
 _DESCRIPTION = """\
 Times a round of a training of the digits task (MLP of {d:,} parameters, K = 16 devices, 16 images each, AWGN): gradients of
@@ -35,7 +44,16 @@ How to read the result: "ms" is the median for one round of one run, "gain" the 
 pass. "equal" says whether the runs are those alone, bit for bit, after all timed rounds. "MB" is what a run's gradients and
 messages hold, counted, not measured: 4 K (d + S) bytes.
 """
-_SCHEMES: dict[str, Compressor] = {"LowRank(rank=4)": LowRank(rank=4), "Uncompressed()": Uncompressed()}
+SCHEMES: dict[str, Compressor] = {
+    "LowRank(rank=4)": LowRank(rank=4),
+    "Uncompressed()": Uncompressed(),
+    "Sign()": Sign(),
+    "RandomK()": RandomK(),
+    "CountSketch()": CountSketch(),
+    "TopK()": TopK(),
+    "GaussianProjection()": GaussianProjection(segment_size=1024, iterations=10),
+}
+_MOST_WANTED = ["LowRank(rank=4)", "Uncompressed()"]
 _K = 16
 _IN_A_TURN = 10  # rounds
 
@@ -56,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
     rows = ["| scheme | threads | runs together | ms | gain | plain | equal | MB |", "|---|---|---|---|---|---|---|---|"]
     for threads in options.threads:
-        for scheme in _SCHEMES:
+        for scheme in options.schemes:
             work = partial(measure_runs, scheme, options.together, options.device, threads=threads, rounds=options.rounds)
             timing = in_own_process(work)
             rows.append(_row(scheme, threads, "alone", timing.alone, timing, ""))
@@ -86,6 +104,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--together", type=int, nargs="+", default=[1, 8, 16, 27, 64], metavar="R", help="runs at a time")
+    parser.add_argument(
+        "--schemes", nargs="+", choices=SCHEMES, default=_MOST_WANTED, metavar="S", help=f"of {', '.join(SCHEMES)}"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the CPU (default: 1 2)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, default=60, help="that are timed, of each contender (default: %(default)s)")
@@ -147,7 +168,7 @@ def _trainers(scheme: str, count: int, place: torch.device) -> list[Trainer]:
         Trainer(
             TrainingRun(
                 task=Digits(width=128),
-                compressor=_SCHEMES[scheme],
+                compressor=SCHEMES[scheme],
                 uplink=AnalogUplink(energy_budget=4.0 * 2 ** (i % 7)),
                 num_devices=_K,
                 learning_rate=0.01 * (1 + i % 5),

@@ -15,7 +15,7 @@ from torch import Tensor
 from laser_wireless.channels.carrier import Carrier
 from laser_wireless.channels.radio_link import receiver_noise
 from laser_wireless.channels.round import Round
-from laser_wireless.channels.signals import broadcast, scale, scale_, superpose
+from laser_wireless.channels.signals import broadcast, by_run, scale, scale_, superpose
 from laser_wireless.channels.uplinks.plan import Plan
 from laser_wireless.channels.uplinks.straddling import leakage
 
@@ -67,7 +67,11 @@ class SegmentMedium:
         message, design = plan.message, plan.design
         coefficients = self._coefficients(plan, symbols.dtype)
         estimate = _noise(symbols, coefficients, plan, now)
-        estimate = superpose(coefficients, symbols, message.segments, now.air, onto=estimate)
+        if now.num_run_axes:  # one by one, in the forms of one run
+            for heard, c, u in zip(estimate, by_run(coefficients), by_run(symbols), strict=True):
+                superpose(c, u, message.segments, now.air, onto=heard)
+        else:
+            estimate = superpose(coefficients, symbols, message.segments, now.air, onto=estimate)
         if coefficients.shape[-3] == 2 and message.segments.straddles:
             precoder, w = design.transceiver.precoder, design.combiner
             places, values = leakage(message.segments, plan.gains, precoder, w, symbols, now.air)

@@ -10,13 +10,21 @@ from laser_wireless.benchmarks import side_by_side
 from laser_wireless.benchmarks.side_by_side import Member, train_together
 from laser_wireless.benchmarks.tasks.digits import Digits
 from laser_wireless.benchmarks.training_run import TrainingRun, train
-from laser_wireless.channels import AnalogUplink, Rayleigh
-from laser_wireless.compression import CountSketch, LowRank, RandomK, Uncompressed
+from laser_wireless.channels import AnalogBroadcast, AnalogUplink, Rayleigh
+from laser_wireless.compression import CountSketch, GaussianProjection, LowRank, RandomK, TopK, Uncompressed
+from laser_wireless.training.batched import stacked_gradients
 from laser_wireless.training.side_by_side import SideBySide
 
 CPU = torch.device("cpu")
 NAMES = ("rounds.csv", "evaluations.csv")
-SCHEMES = {"laser": LowRank(rank=2), "z-sgd": Uncompressed(), "random-k": RandomK(fraction=0.2)}
+SCHEMES = {
+    "laser": LowRank(rank=2),
+    "z-sgd": Uncompressed(),
+    "random-k": RandomK(fraction=0.2),
+    "sketching": CountSketch(fraction=0.3),
+    "top-k": TopK(fraction=0.1),
+    "a-dsgd": GaussianProjection(fraction=0.2, iterations=4),
+}
 
 
 def runs_of(scheme="laser", count=4, **options):
@@ -131,42 +139,43 @@ def test_interrupt_amid_a_step_leaves_the_last_checkpoint(tmp_path, monkeypatch)
     assert contents(tmp_path / "stopped", 3) == alone(tmp_path / "alone", runs)
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"scheme": CountSketch(fraction=0.3)}, "CountSketch encodes one run at a time"),
-        ({"uplink": AnalogUplink(energy_budget=9.0, link_gain=[1.0, 0.5, 2.0])}, "the uplink has link gains"),
-    ],
-)
-def test_what_cannot_be_computed_together_is_trained_one_by_one_and_says_so(options, reason, tmp_path):
-    runs, told = runs_of(**options), []
+def test_an_uplink_that_takes_one_run_leaves_the_gradients_together(tmp_path):
+    runs, told = runs_of(uplink=AnalogUplink(energy_budget=9.0, link_gain=[1.0, 0.5, 2.0])), []
     train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
     assert contents(tmp_path / "together", 4) == alone(tmp_path / "alone", runs)
-    assert told == [f"runs are trained one by one: {reason}"]
+    assert told == []
 
 
-@pytest.mark.parametrize("method", ["_prove_gradients", "_prove_exchange"])
-def test_kernels_that_round_otherwise_are_found_and_nothing_is_lost(method, tmp_path, monkeypatch):
-    """As on a machine where a product of several matrices is not the products of each, found in the second round."""
-    prove = getattr(SideBySide, method)
+def test_what_cannot_be_computed_together_is_trained_one_by_one_and_says_so(tmp_path):
+    runs, told = runs_of(downlink=AnalogBroadcast(energy_budget=1e4)), []
+    train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
+    assert contents(tmp_path / "together", 4) == alone(tmp_path / "alone", runs)
+    assert told == ["runs are trained one by one: errors on the downlink give every device a model of its own"]
 
-    def fault(self, *arguments):
-        of_runs = arguments[-1] if method == "_prove_exchange" else arguments[2]
-        if self.round == 1:
-            of_runs[0][0].view(-1)[0] += 1
-        try:
-            prove(self, *arguments)
-        finally:
-            if self.round == 1:
-                of_runs[0][0].view(-1)[0] -= 1
 
-    runs, told = runs_of(), []
+@pytest.mark.parametrize("first_round", [0, 1])
+@pytest.mark.parametrize("scheme", ["laser", "a-dsgd"])
+def test_kernels_that_round_otherwise_are_found_and_nothing_is_lost(scheme, first_round, tmp_path, monkeypatch):
+    """As on a machine where a product of several matrices is not the products of each."""
+    calls = []
+
+    def fault(*arguments):
+        gradients, losses = stacked_gradients(*arguments)
+        calls.append(1)
+        gradients[0][0].view(-1)[0] += float(len(calls) > first_round)
+        return gradients, losses
+
+    runs, told = runs_of(scheme), []
     with monkeypatch.context() as patch:
-        patch.setattr(SideBySide, method, fault)
+        patch.setattr("laser_wireless.training.side_by_side.stacked_gradients", fault)
         train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
     assert contents(tmp_path / "together", 4) == alone(tmp_path / "alone", runs)
-    assert len(told) == 1
-    assert "this machine rounds" in told[0]
+    assert len(calls) > first_round
+    if scheme == "a-dsgd":  # whose exchange is run by run: nothing is left to share
+        assert len(told) == 1
+        assert "this machine rounds the gradients" in told[0]
+    else:
+        assert told == []
 
 
 @pytest.mark.parametrize("together", [True, False])

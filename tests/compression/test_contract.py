@@ -9,7 +9,8 @@ from helpers.uplinks import deep_fades, name_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from laser_wireless.channels import AnalogUplink, PreviousScale, Rayleigh, TruncatedInversion
-from laser_wireless.compression import TopK
+from laser_wireless.compression import LowRank, TopK
+from laser_wireless.compression.stacked import can_stack, stack_states, unstack_state
 
 every_compressor = pytest.mark.parametrize("compressor", COMPRESSORS, ids=str)
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
@@ -108,6 +109,29 @@ def test_no_host_reads(compressor, coherence):
         run = Run(compressor, uplink, dtype=torch.float32)
         for _ in range(2):
             run.step(torch.randn(3, SIZE))
+
+
+@pytest.mark.parametrize("compressor", [c for c in COMPRESSORS if can_stack(begin(c))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_several_runs_at_once_are_each_alone(compressor, dtype):
+    exact = not isinstance(compressor, LowRank)  # small products of it are rounded by how many there are
+    states = [begin(compressor, dtype=dtype, seed=seed) for seed in range(3)]
+    stacked = stack_states(states)
+    for round in range(3):
+        asked = torch.stack([random_gradients(3, dtype=dtype, seed=10 * round + run) for run in range(3)])
+        message = compressor.encode(asked, stacked, round=round)
+        memory, delivered = asked.clone(), message.symbols / 2
+        compressor.subtract_(memory, message.symbols, delivered, stacked, round=round)
+        decoded, stacked = compressor.decode(message.symbols.mean(-2), stacked, round=round)
+        for run, state in enumerate(states):
+            its, its_memory = compressor.encode(asked[run], state, round=round), asked[run].clone()
+            compressor.subtract_(its_memory, its.symbols, its.symbols / 2, state, round=round)
+            its_decoded, states[run] = compressor.decode(message.symbols[run].mean(-2), state, round=round)
+            found = [message.symbols[run], memory[run], *(gradient[run] for gradient in decoded)]
+            found += tensors_of(unstack_state(stacked)[run])
+            for one, other in zip(found, [its.symbols, its_memory, *its_decoded, *tensors_of(states[run])], strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=0 if exact else 1e4 * torch.finfo(dtype).eps)
+    assert not torch.equal(message.symbols[0], message.symbols[1])
 
 
 @every_compressor

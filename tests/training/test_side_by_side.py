@@ -1,9 +1,12 @@
 """Runs computed together are the runs alone: bit for bit here, each with its own streams, budget and state."""
 
-import copy
+from itertools import pairwise
 
 import pytest
 import torch
+from helpers.uplinks import name_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from laser_wireless.channels import (
@@ -22,11 +25,23 @@ from laser_wireless.channels import (
     TruncatedInversion,
 )
 from laser_wireless.channels.downlinks.analog import AnalogBroadcast
+from laser_wireless.channels.round import StackedStreams
 from laser_wireless.channels.uplinks.energy_difference import EnergyDifference
 from laser_wireless.channels.uplinks.fsk import FskMajorityVote
 from laser_wireless.channels.uplinks.stacked import NotStackable
-from laser_wireless.compression import CountSketch, JacobiLowRank, LowRank, RandomK, Sign, Uncompressed
-from laser_wireless.training import UplinkBridge
+from laser_wireless.compression import (
+    CountSketch,
+    GaussianProjection,
+    JacobiLowRank,
+    LowRank,
+    RandomK,
+    Sign,
+    SpectralPrecoding,
+    TopK,
+    Uncompressed,
+)
+from laser_wireless.training import UplinkBridge, side_by_side
+from laser_wireless.training.batched import stacked_gradients
 from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
 from laser_wireless.training.side_by_side import SideBySide
 
@@ -36,13 +51,21 @@ SCHEMES = {
     "z-sgd with memory": Uncompressed(error_feedback=True),
     "alternating": LowRank(rank=2),
     "jacobi": JacobiLowRank(rank=2, step=0.5),
+    "spectral": SpectralPrecoding(),
+    "spectral in part": SpectralPrecoding(rank=3, momentum=0.0),
     "votes kept": Sign(error_feedback=True, feedback_strength=0.9),
     "both": LowRank(rank=2, rule="both"),
     "signs": Sign(),
     "signum": Sign(momentum=0.9),
     "scaled signs": Sign(rule="mean", error_feedback=True),
     "random-k": RandomK(fraction=0.3),
+    "sketch": CountSketch(fraction=0.3),
+    "sketch of five rows": CountSketch(fraction=0.9, rows=5, divide_by_count=True, error_feedback=True),
+    "median": CountSketch(fraction=0.6, rows=3, read="median"),
+    "top-k": TopK(fraction=0.2),
+    "a-dsgd": GaussianProjection(fraction=0.3, iterations=4),
 }
+APART = ("a-dsgd",)  # whose exchange is run by run
 CHANNELS = {
     "awgn": {},
     "rayleigh": {"fading": Rayleigh(), "power_control": TruncatedInversion(threshold=0.3), "coherence": "block"},
@@ -88,16 +111,18 @@ def train_alone(run, num_rounds, bridge=None, optimizer=None, **options):
     return bridge, ledgers
 
 
-def train_together(num_rounds, **options):
+def train_together(num_rounds, halves=None, **options):
     bridges = [bridge_of(run, **options) for run in range(R)]
     optimizers = [optimizer_of(bridge, run) for run, bridge in enumerate(bridges)]
     together, ledgers = SideBySide(bridges), []
+    before = list(together.halves_together)
     for round in range(num_rounds):
         losses = together.backward(loss, [batch_of(run, round) for run in range(R)])
         ledgers.append((losses, together.exchange()))
         for optimizer in optimizers:
             optimizer.step()
     together.part()
+    assert together.halves_together == (before if halves is None else halves)
     return bridges, optimizers, ledgers
 
 
@@ -124,11 +149,15 @@ def assert_same(found, wanted):
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_run_beside_others_is_the_run_alone(scheme, channel):
-    bridges, _, ledgers = train_together(4, scheme=scheme, channel=channel)
+    halves = ["gradients"] if scheme in APART else ["gradients", "exchange"]
+    assert_each_is_the_run_alone(*train_together(4, halves, scheme=scheme, channel=channel), scheme=scheme, channel=channel)
+
+
+def assert_each_is_the_run_alone(bridges, _, ledgers, **options):
     for run, bridge in enumerate(bridges):
-        alone, its = train_alone(run, 4, scheme=scheme, channel=channel)
+        alone, its = train_alone(run, len(ledgers), **options)
         assert_same(everything(bridge), everything(alone))
-        assert bridge.round == alone.round == 4
+        assert bridge.round == alone.round == len(ledgers)
         for (losses, of_runs), (its_losses, ledger) in zip(ledgers, its, strict=True):
             assert_same(losses[run], its_losses)
             assert of_runs[run].summary() == ledger.summary()
@@ -142,7 +171,7 @@ def test_runs_differ_from_one_another():
         assert ledgers[1][1][one].energy_spent.mean() < ledgers[1][1][other].energy_spent.mean()
 
 
-@pytest.mark.parametrize("scheme", ["alternating", "random-k", "signum"])
+@pytest.mark.parametrize("scheme", ["alternating", "random-k", "signum", "sketch", "top-k"])
 def test_a_run_goes_on_by_itself_and_from_what_was_saved(scheme, tmp_path):
     bridges, optimizers, _ = train_together(3, scheme=scheme)
     alone, _ = train_alone(1, 6, scheme=scheme)
@@ -211,34 +240,164 @@ def own_power(h, norms, energy, noise_variance, *, agreement):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"compressor": CountSketch()}, "CountSketch encodes one run at a time"),
-        ({"uplink": EnergyDifference(energy_budget=1.0)}, "EnergyDifference carries one run at a time"),
-        ({"uplink": FskMajorityVote(energy_budget=1.0), "scheme": "signs"}, "FskMajorityVote carries one run at a time"),
-        ({"downlink": AnalogBroadcast(energy_budget=9.0)}, "errors on the downlink"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, fading=Jakes(doppler_hz=5, round_interval_s=0.01))}, "remembers"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, csi=DelayedCsi(rounds=1))}, "knowledge of the gains"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, scale=PreviousScale())}, "scale that is remembered"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, impairments=[Rapp(saturation_db=6.0)])}, "impairments"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, link_gain=[1.0] * K)}, "link gains"),
-        ({"uplink": AnalogUplink(energy_budget=1.0, power_control=own_power)}, "of one's own"),
+        {"uplink": EnergyDifference(energy_budget=9.0)},
+        {"uplink": FskMajorityVote(energy_budget=9.0), "scheme": "signs"},
+        {"uplink": AnalogUplink(energy_budget=9.0, fading=Jakes(doppler_hz=5, round_interval_s=0.01))},
+        {"uplink": AnalogUplink(energy_budget=9.0, fading=Rayleigh(), csi=DelayedCsi(rounds=1))},
+        {"uplink": AnalogUplink(energy_budget=9.0, scale=PreviousScale())},
+        {"uplink": AnalogUplink(energy_budget=9.0, impairments=[Rapp(saturation_db=6.0)])},
+        {"uplink": AnalogUplink(energy_budget=9.0, link_gain=[1.0, 0.5, 0.2, 0.1])},
+        {"uplink": AnalogUplink(energy_budget=9.0, power_control=own_power)},
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda options: name_of(options["uplink"]),
 )
-def test_what_cannot_be_computed_together_says_why_and_changes_nothing(options, message):
-    bridges = [bridge_of(run, **copy.copy(options)) for run in range(2)]
+def test_uplinks_that_take_one_run_exchange_run_by_run(options):
+    assert_each_is_the_run_alone(*train_together(4, ["gradients"], **options), **options)
+
+
+def test_uplinks_that_differ_in_more_than_their_budget_exchange_run_by_run():
+    bridges = [bridge_of(0), bridge_of(1, channel="no noise")]
+    together = SideBySide(bridges)
+    assert together.halves_together == ["gradients"]
+    for _ in range(2):
+        together.backward(loss, [batch_of(run, together.round) for run in range(2)])
+        together.exchange()
+        for run, bridge in enumerate(bridges):
+            optimizer_of(bridge, run).step()
+    for bridge, channel in zip(bridges, ("awgn", "no noise"), strict=True):
+        alone = bridge_of(bridge.streams.seed, channel=channel)
+        for _ in range(2):
+            alone.backward(loss, *batch_of(bridge.streams.seed, alone.round))
+            alone.exchange()
+            optimizer_of(alone, bridge.streams.seed).step()
+        assert_same(everything(bridge), everything(alone))
+
+
+def test_errors_on_the_downlink_leave_nothing_to_share_and_nothing_changes():
+    bridges = [bridge_of(run, downlink=AnalogBroadcast(energy_budget=9.0)) for run in range(2)]
     before = [bridge.memory for bridge in bridges]
-    with pytest.raises(NotStackable, match=message):
+    with pytest.raises(NotStackable, match="errors on the downlink"):
         SideBySide(bridges)
     assert all(bridge.memory is rows for bridge, rows in zip(bridges, before, strict=True))
+
+
+def rounded_gradients(monkeypatch, first_round):
+    """The gradients of several runs are off by the last digit of one number, from a round on."""
+    calls = []
+
+    def fault(*arguments):
+        gradients, losses = stacked_gradients(*arguments)
+        calls.append(1)
+        if len(calls) > first_round:
+            number = gradients[0][0].view(-1)[:1]
+            number.copy_(number.nextafter(number + 1))
+        return gradients, losses
+
+    monkeypatch.setattr(side_by_side, "stacked_gradients", fault)
+
+
+def rounded_exchange(monkeypatch, what):
+    """What several runs decode, keep or know after an exchange is off by the last digit of one number."""
+
+    def fault(runs, compressor, round, out):
+        reception, decoded, state = exchanged(runs, compressor, round, out)
+        if isinstance(runs.streams, StackedStreams):
+            number = {"gradients": decoded[0], "memory": runs.rows, "state": state.columns[0]}[what][1].view(-1)[:1]
+            number.copy_(number.nextafter(number + 1))
+        return reception, decoded, state
+
+    exchanged = side_by_side._exchanged
+    monkeypatch.setattr(side_by_side, "_exchanged", fault)
+
+
+@pytest.mark.parametrize("first_round", [0, 1])
+def test_gradients_that_round_otherwise_are_computed_run_by_run(first_round, monkeypatch):
+    rounded_gradients(monkeypatch, first_round)
+    assert_each_is_the_run_alone(*train_together(4, ["exchange"]))
+
+
+@pytest.mark.parametrize("what", ["gradients", "memory", "state"])
+def test_an_exchange_that_rounds_otherwise_is_computed_run_by_run(what, monkeypatch):
+    rounded_exchange(monkeypatch, what)
+    bridges = train_together(4, ["gradients"])
+    monkeypatch.undo()
+    assert_each_is_the_run_alone(*bridges)
+
+
+@pytest.mark.parametrize(("first_round", "part"), [(0, "exchange"), (1, "gradients")])
+def test_where_both_round_otherwise_each_goes_on_by_itself(first_round, part, monkeypatch):
+    rounded_gradients(monkeypatch, first_round)
+    if part == "exchange":
+        rounded_exchange(monkeypatch, "memory")
+    bridges = [bridge_of(run, scheme="alternating" if part == "exchange" else "a-dsgd") for run in range(R)]
+    together = SideBySide(bridges)
+
+    def go():
+        for _ in range(2):
+            together.backward(loss, [batch_of(run, together.round) for run in range(R)])
+            together.exchange()
+
+    with pytest.raises(NotStackable, match="rounds the"):
+        go()
+    assert together.round == first_round
+    assert all(bridge.gradient_memory.broken is None for bridge in bridges)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scheme=st.sampled_from([name for name in SCHEMES if name not in APART]),
+    sizes=st.lists(st.integers(1, 60), min_size=2, max_size=3),
+    num_devices=st.integers(1, 5),
+    num_runs=st.integers(2, 4),
+    channel=st.sampled_from(list(CHANNELS)),
+)
+def test_runs_of_any_size_are_those_alone(scheme, sizes, num_devices, num_runs, channel):
+    """Lengths that fill no vector register, rows that begin anywhere in memory: together or not, nothing differs."""
+
+    def bridges():
+        uplinks = [AnalogUplink(energy_budget=10.0 * 4**run, **CHANNELS[channel]) for run in range(num_runs)]
+        made = []
+        for run, uplink in enumerate(uplinks):
+            torch.manual_seed(run)
+            model = nn.Sequential(*(nn.Linear(*pair) for pair in pairwise([*sizes, 3])))
+            made.append(UplinkBridge(model, num_devices=num_devices, compressor=SCHEMES[scheme], uplink=uplink, seed=run))
+        return made
+
+    ours, alone = bridges(), bridges()
+    try:
+        together = SideBySide(ours)
+        for round in range(3):
+            x = torch.randn(num_runs, num_devices, 2, sizes[0], generator=torch.Generator().manual_seed(round))
+            for run, bridge in enumerate(alone):
+                bridge.backward(squared, x[run])
+                bridge.exchange()
+            together.backward(squared, x.unsqueeze(1))
+            together.exchange()
+            step_all([*ours, *alone])
+    except NotStackable:
+        return  # neither half
+    together.part()
+    for run in range(num_runs):
+        assert_same(everything(ours[run]), everything(alone[run]))
+
+
+def squared(model, x):
+    return model(x).square().mean()
+
+
+@torch.no_grad()
+def step_all(bridges):
+    for bridge in bridges:
+        for p in bridge.model.parameters():
+            p.sub_(p.grad, alpha=0.01)
 
 
 @pytest.mark.parametrize(
     ("other", "message"),
     [
         (lambda: bridge_of(1, scheme="z-sgd"), "compressors differ"),
-        (lambda: bridge_of(1, channel="no noise"), "uplinks differ in noise_variance"),
         (lambda: train_alone(1, 1)[0], "rounds differ"),
         (
             lambda: UplinkBridge(nn.Linear(3, 2), num_devices=K, compressor=LowRank(rank=2), uplink=bridge_of(0).uplink),

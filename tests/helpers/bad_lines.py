@@ -36,6 +36,8 @@ LINES = [
     ("run --task.width yes", "task.width must be an integer, got 'yes'"),
     ("run --task.averaging 1", "averaging must lie in [0, 1)"),
     ("run --task.weight_decay -1", "weight_decay must be finite and >= 0"),
+    ("run --task.momentum 1", "momentum must lie in [0, 1), got 1"),
+    ("run --task.momentum -0.1", "momentum must lie in [0, 1), got -0.1"),
     ("run --compressor.error_feedback yes", "error_feedback must be true or false, got 'yes'"),
     ("run --compressor.error_feedback on", "error_feedback must be true or false, got 'on'"),
     ("run --compressor.error_feedback 1", "error_feedback must be true or false, got 1"),

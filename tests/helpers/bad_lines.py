@@ -119,6 +119,23 @@ LINES = [
     (f"{SCHEMES} {{a: {{compressor: null}}}}", "schemes.a.compressor"),
     (f"{SCHEMES} {{a: {{compressor: laser, uplink: 3}}}}", "schemes.a.uplink"),
     (f"{SCHEMES} {{a: {{compressor: laser, uplink: {{fading: 3}}}}}}", "schemes.a.uplink.fading"),
+    (f"{SCHEMES} {{a: {{compressor: laser, task: 3}}}}", "schemes.a.task must be a mapping of arguments"),
+    (
+        f"{SCHEMES} {{a: {{compressor: laser, task: {{momentum: 1}}}}}}",
+        "schemes.a.task: Digits: momentum must lie in [0, 1)",
+    ),
+    (f"{SCHEMES} {{a: {{compressor: laser, task: {{momentum: no}}}}}}", "schemes.a.task.momentum must be a number"),
+    (f"{SCHEMES} {{a: {{compressor: laser, task: {{momntum: 0}}}}}}", "schemes.a.task: Digits has no argument 'momntum'"),
+    (
+        f"{SCHEMES} {{a: {{compressor: laser, task: {{class_path: StdlibText}}}}}}",
+        "schemes.a.task must be the sweep's Digits",
+    ),
+    (
+        f"{SCHEMES} {{a: {{compressor: laser, task: {{class_path: Rayleigh}}}}}}",
+        "schemes.a.task: Rayleigh does not belong here",
+    ),
+    ("sweep sweep.yaml --task.widht 3", "task: Digits has no argument 'widht'"),
+    ("sweep sweep.yaml --task [Digits]", "task must be one component"),
     (f"{SCHEMES} {{a: {{class_path: LowRank, init_args: {{rank: 0}}}}}}", "schemes.a"),
     ("sweep sweep.yaml --study power", "--study"),
     ("sweep spectrum.yaml --seeds [0,-1]", "seeds[1]"),

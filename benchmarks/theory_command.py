@@ -24,7 +24,7 @@ from laser_wireless.benchmarks.calculations.noise_study import NoiseStudy, noise
 from laser_wireless.benchmarks.calculations.rate_study import RateStudy, rate_table
 from laser_wireless.benchmarks.options import read_options
 from laser_wireless.benchmarks.records import Row, aligned, write_csv
-from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import read_compressors
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 
@@ -92,7 +92,7 @@ def theory(words: list[str]) -> int:
 
 def _schemes(value: Any) -> dict[str, Compressor]:
     """The compressors that a list or mapping names."""
-    made = {name: build_compressor(scheme.compressor, name) for name, scheme in read_schemes(value, {}).items()}
+    made = read_compressors(value)
     if not made:
         raise BadConfiguration("schemes must name at least one")
     return made

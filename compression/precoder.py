@@ -88,4 +88,12 @@ def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) ->
     mean = (energy / sum(s.counts.sum() for s in spectra)).unsqueeze(1)
     ratios = [(strength / (mean + (mean == 0))).clamp(min=_WEAKEST) for strength in strengths]
     unknown = [(mean == 0) | (s.counts == 0) for s in spectra]
-    return [r.masked_fill(none, 1).pow(-exponent / 2) for r, none in zip(ratios, unknown, strict=True)]
+    exponents = mean.new_tensor(-exponent / 2).expand(len(mean))
+    return [power(ratio.masked_fill(none, 1), exponents) for ratio, none in zip(ratios, unknown, strict=True)]
+
+
+def power(base: Tensor, exponents: Tensor, *, one_run: bool = False) -> Tensor:
+    """Base [R, ...] to the power of each run's exponent, run by run: a kernel rounds by the place in a vector register."""
+    if one_run:
+        return base.pow(exponents)
+    return torch.stack([run.clone().pow(exponent) for run, exponent in zip(base, exponents, strict=True)])

@@ -25,7 +25,7 @@ from laser_wireless.compression.matrices import spread
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
-from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, iterated
+from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, iterated, power
 from laser_wireless.compression.shared_draws import shared_generator
 
 
@@ -74,7 +74,7 @@ class SpectralPrecoding:
     With K equal devices and r directions of equal energy holding a fraction c, the channel influence factor is
     (sqrt(b r c) + sqrt(b (a - r) (1 - c)))^2 sigma^2 / (K^2 P); a b sigma^2 / (K^2 P) at c = r / a, Z-SGD's.
 
-    A silent device's gradient of that round decays like any other; it is not sent later.
+    Without error feedback a silent device's v_k decays like any other; with it, what was not delivered is sent later.
 
     Args:
         rank: r, directions of the shorter side with amplitudes of their own; 0 for one amplitude per parameter.
@@ -83,6 +83,7 @@ class SpectralPrecoding:
         equal_norms: whether theta follows the noise; False keeps it at 0.
         precoding: exponent in [0, 1]: amplitudes proportional to rms^-precoding. 0 for equal ones, 1/2 for the least noise,
             1 for the least noise after an optimiser that divides by the rms.
+        error_feedback: keep what a silent or clipped device could not send; costs two more products a round.
     """
 
     rank: int = 32
@@ -90,7 +91,7 @@ class SpectralPrecoding:
     averaging: float = 0.9
     equal_norms: bool = True
     precoding: float = 0.5
-    error_feedback = False
+    error_feedback: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 0:
@@ -136,8 +137,12 @@ class SpectralPrecoding:
     def subtract_(
         self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SpectralPrecodingState, *, round: int
     ) -> None:
-        """Never called: the memory holds momentum, no residual."""
-        raise NotImplementedError("SpectralPrecoding has no error feedback: its memory holds momentum")
+        """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
+        weights = self._weights(memory, state)
+        flat = delivered.reshape(-1, delivered.shape[-1]).clone()
+        for values, precoder in self._walk(flat, state, memory.shape[:-1]):
+            precoder.inverse().apply_(values)
+        memory.sub_(flat.view(memory.shape) / weights, alpha=1 - self.momentum)
 
     def decode(
         self,
@@ -167,7 +172,7 @@ class SpectralPrecoding:
             return gradients.new_ones(1)
         norms = torch.linalg.vector_norm(gradients, dim=-1, keepdim=True, dtype=torch.float64)
         norms = (1 - self.momentum) * norms + (norms == 0)
-        weights = norms.pow(-_theta(state)[..., None, None])
+        weights = power(norms, -_theta(state)[..., None, None], one_run=not state.runs)
         return weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
 
     def _walk(

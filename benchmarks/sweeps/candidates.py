@@ -33,10 +33,11 @@ Tuned = Mapping[str, Mapping[str, Sequence[Any]]]
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme of a sweep: its compressor, and its uplink where that is not the sweep's own."""
+    """A scheme of a sweep: its compressor, and the sweep's uplink and task with what the scheme changes in them."""
 
     compressor: Spec
     uplink: Spec
+    task: Spec
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,34 @@ class Candidate:
         return " ".join(f"{name}={value}" for name, value in self.arguments.items())
 
 
-def read_schemes(value: Any, uplink: Spec) -> dict[str, Scheme]:
+def read_schemes(value: Any, uplink: Spec, task: Spec) -> dict[str, Scheme]:
     """Read the `schemes` of a YAML file.
 
     Args:
         value: a list of names; or a mapping from names to the name of a component, to {class_path, init_args}, or to
             {compressor: one of these, uplink: arguments that differ from the sweep's, or another uplink as {class_path,
-            init_args}}. The name "noiseless" is dropped: that line is always drawn.
+            init_args}, task: the same, but of the sweep's class}. The name "noiseless" is dropped: that line is always
+            drawn.
         uplink: of the sweep, in its full form.
+        task: of the sweep, in its full form.
 
     Raises:
         BadConfiguration: another form, unknown names, or a scheme of its own under the name "noiseless".
     """
+    return {name: _scheme(name, entry, uplink, task) for name, entry in _entries(value).items()}
+
+
+def read_compressors(value: Any) -> dict[str, Compressor]:
+    """Read and build schemes where nothing is trained: in the forms of `read_schemes`, without an uplink or a task.
+
+    Raises:
+        BadConfiguration: see `read_schemes` and `build_compressor`.
+    """
+    return {name: build_compressor(_one(entry, f"schemes.{name}"), name) for name, entry in _entries(value).items()}
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    """What a YAML file says of each scheme, under its name."""
     if isinstance(value, list):
         value = _named_after_themselves(value)
     if not isinstance(value, dict):
@@ -72,7 +89,7 @@ def read_schemes(value: Any, uplink: Spec) -> dict[str, Scheme]:
         _check_scheme_name(name)
     if value.get(NOISELESS, NOISELESS) != NOISELESS:
         raise BadConfiguration(f"schemes must not use the name {NOISELESS!r}: the noiseless line is always drawn")
-    return {name: _scheme(name, entry, uplink) for name, entry in value.items() if name != NOISELESS}
+    return {name: entry for name, entry in value.items() if name != NOISELESS}
 
 
 def build_compressor(spec: Spec, name: str) -> Compressor:
@@ -107,20 +124,23 @@ def _check_scheme_name(name: Any) -> None:
         )
 
 
-def _scheme(name: str, entry: Any, uplink: Spec) -> Scheme:
+def _scheme(name: str, entry: Any, uplink: Spec, task: Spec) -> Scheme:
     place = f"schemes.{name}"
     if not isinstance(entry, dict) or "class_path" in entry:
-        return Scheme(_one(entry, place), uplink)
-    if "compressor" not in entry or set(entry) - {"compressor", "uplink"}:
+        return Scheme(_one(entry, place), uplink, task)
+    if "compressor" not in entry or set(entry) - {"compressor", "uplink", "task"}:
         raise BadConfiguration(
-            f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink}}, got {shown(entry)}"
+            f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink, task}}, got {shown(entry)}"
         )
-    changes = entry.get("uplink") or {}
-    if not isinstance(changes, dict):
+    compressor = _one(entry["compressor"], f"{place}.compressor")
+    its_task = _merged(task, entry.get("task") or {}, f"{place}.task")
+    if its_task["class_path"] != task["class_path"]:
+        own, other = (spec["class_path"].rsplit(".", 1)[-1] for spec in (task, its_task))
         raise BadConfiguration(
-            f"{place}.uplink must be a mapping of arguments, or {{class_path, init_args}}, got {shown(changes)}"
+            f"{place}.task must be the sweep's {own}, for curves of different tasks cannot be compared, got {other}; "
+            f"give arguments of {own} that differ, such as task: {{averaging: 0}}, or a sweep of its own"
         )
-    return Scheme(_one(entry["compressor"], f"{place}.compressor"), _merged(uplink, changes, f"{place}.uplink"))
+    return Scheme(compressor, _merged(uplink, entry.get("uplink") or {}, f"{place}.uplink"), its_task)
 
 
 def _one(entry: Any, place: str) -> Spec:
@@ -131,12 +151,14 @@ def _one(entry: Any, place: str) -> Spec:
     return found
 
 
-def _merged(uplink: Spec, changes: Spec, place: str) -> Spec:
-    """The sweep's uplink with some arguments changed; another class takes nothing over."""
+def _merged(own: Spec, changes: Any, place: str) -> Spec:
+    """The sweep's own uplink or task with some arguments changed; what names its class takes nothing over."""
+    if not isinstance(changes, dict):
+        raise BadConfiguration(f"{place} must be a mapping of arguments, or {{class_path, init_args}}, got {shown(changes)}")
     if "class_path" in changes:
         return dict(component(changes, place))
-    changed = component({"class_path": uplink["class_path"], "init_args": changes}, place)
-    return {**deepcopy(uplink), "init_args": {**deepcopy(uplink["init_args"]), **changed["init_args"]}}
+    changed = component({"class_path": own["class_path"], "init_args": changes}, place)
+    return {**deepcopy(own), "init_args": {**deepcopy(own["init_args"]), **changed["init_args"]}}
 
 
 def grid_of(learning_rates: Grids, scheme: str) -> list[float]:

@@ -22,8 +22,9 @@ from laser_wireless.benchmarks.calculations.communication import count
 from laser_wireless.benchmarks.calculations.model_shapes import shapes_of
 from laser_wireless.benchmarks.intervals import half_width, standard_error
 from laser_wireless.benchmarks.records import Row
+from laser_wireless.benchmarks.speed.shapes import Shapes
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
-from laser_wireless.benchmarks.sweeps.sweep import AT_BEST, METRICS, Sweep, compressor_of
+from laser_wireless.benchmarks.sweeps.sweep import AT_BEST, METRICS, Sweep, compressor_of, scheme_of
 
 
 class Trial(NamedTuple):
@@ -206,12 +207,17 @@ def _scales(sweep: Sweep) -> Callable[[str, str], float]:
 
     NaN for a scheme that cannot be counted without values.
     """
-    shapes = shapes_of(build(sweep.task, "task").model(0))  # not on the meta device: a model's form may follow from its data
+    usual = shapes_of(build(sweep.task, "task").model(0))  # not on the meta device: a model's form may follow from its data
+
+    @cache
+    def shapes(scheme: str) -> Shapes:
+        task = scheme_of(sweep, scheme).task
+        return usual if task == sweep.task else shapes_of(build(task, f"schemes.{scheme}.task").model(0))
 
     @cache
     def weigh(scheme: str, arguments: str) -> float:
         try:
-            return _mean(length.num_bytes for length in count(compressor_of(sweep, scheme, arguments), shapes))
+            return _mean(length.num_bytes for length in count(compressor_of(sweep, scheme, arguments), shapes(scheme)))
         except RuntimeError:
             return math.nan
 

@@ -11,7 +11,7 @@ from laser_wireless.benchmarks.calculations.communication import communication_t
 from laser_wireless.benchmarks.calculations.model_shapes import model_shapes
 from laser_wireless.benchmarks.entries import check_some
 from laser_wireless.benchmarks.records import Row, aligned, environment, read_csv, write_csv, write_json
-from laser_wireless.benchmarks.sweeps.candidates import build_compressor, read_schemes
+from laser_wireless.benchmarks.sweeps.candidates import read_compressors
 from laser_wireless.benchmarks.sweeps.figures import plot_communication
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
@@ -40,9 +40,7 @@ def communication_from(content: Spec) -> Communication:
     Raises:
         BadConfiguration: misspelt keys, unknown names, values out of range.
     """
-    found = read_schemes(content.get("schemes"), {})
-    schemes = {name: build_compressor(scheme.compressor, name) for name, scheme in found.items()}
-    settings: Communication = call(Communication, {**content, "schemes": schemes}, "")
+    settings: Communication = call(Communication, {**content, "schemes": read_compressors(content.get("schemes"))}, "")
     model_shapes(settings.model)
     return settings
 

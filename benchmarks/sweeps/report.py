@@ -18,6 +18,7 @@ from laser_wireless.benchmarks.sweeps.required_power import missing_budgets
 from laser_wireless.benchmarks.sweeps.savings import crossovers_db, savings
 from laser_wireless.benchmarks.sweeps.short_tables import short_savings, short_table
 from laser_wireless.benchmarks.sweeps.sweep import Sweep
+from laser_wireless.benchmarks.value_words import shown
 
 _NAMES = (
     "scheme",
@@ -178,5 +179,15 @@ def protocol(sweep: Sweep) -> str:
     if sweep.tune:
         tuned = ", ".join(f"{scheme} ({', '.join(arguments)})" for scheme, arguments in sweep.tune.items())
         parts.append(f"arguments chosen with them in the same way: {tuned}")
+    if own := [f"{scheme} ({changes})" for scheme in sweep.schemes if (changes := _task_changes(sweep, scheme))]:
+        parts.append(f"arguments of the task that differ: {', '.join(own)}")
     taken = "last round" if sweep.result == "last" else "round of least validation loss"
     return "; ".join(parts) + f".\nChoice and curves are those of the {taken}; test data only measures."
+
+
+def _task_changes(sweep: Sweep, scheme: str) -> str:
+    """In which arguments a scheme's task differs from the sweep's; empty where it does not."""
+    own, usual = sweep.schemes[scheme].task["init_args"], sweep.task["init_args"]
+    changed = {name: shown(value) for name, value in own.items() if name not in usual or usual[name] != value}
+    changed |= {name: "default" for name in usual if name not in own}
+    return ", ".join(f"{name}={value}" for name, value in changed.items())

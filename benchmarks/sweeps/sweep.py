@@ -52,8 +52,9 @@ class Sweep:
     Args:
         task: what is learned.
         uplink: the channel; its energy budget is set by the sweep.
-        schemes: a list of names such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink}, where
-            uplink holds the arguments in which the scheme's uplink differs from the sweep's.
+        schemes: a list of names such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink, task},
+            where uplink and task, if given, hold the arguments in which those of the scheme differ from the sweep's: task:
+            {momentum: 0} for one whose devices keep momentum themselves. The noiseless line has the sweep's task.
         energy_budgets: P, energy per device and round, ascending.
         learning_rates: the grid, ascending; or a grid for each scheme, of equal lengths, "default" serving the others.
             Each scheme takes, at each budget, the candidate with the least mean validation loss.
@@ -195,11 +196,10 @@ def read_sweep(content: Spec) -> Sweep:
         raise BadConfiguration(f"uplink must be one component, such as AnalogUplink, got {shown(uplink)}")
     if not isinstance(uplink["init_args"].get("energy_budget", {}), dict):
         raise BadConfiguration("uplink.energy_budget is set by the sweep: give --energy_budgets '[1, 4, 16]' instead")
-    inner = {
-        "schemes": read_schemes(content.pop("schemes"), uplink),
-        "task": component(content.pop("task"), "task"),
-        "uplink": uplink,
-    }
+    task = component(content.pop("task"), "task")
+    if not isinstance(task, dict):
+        raise BadConfiguration(f"task must be one component, such as Digits, got {shown(task)}")
+    inner = {"schemes": read_schemes(content.pop("schemes"), uplink, task), "task": task, "uplink": uplink}
     if "downlink" in content:
         inner["downlink"] = component(content.pop("downlink"), "downlink")
     sweep: Sweep = call(Sweep, {**content, **inner}, "")
@@ -213,13 +213,15 @@ def sweep_from(content: Spec) -> Sweep:
         BadConfiguration: misspelt keys, unknown names, values out of range.
     """
     sweep = read_sweep(content)
+    run_from(next(cells(sweep, NOISELESS)).spec)  # whose task may be no scheme's
     for scheme in sweep.schemes:
         seen = []
         for cell in cells(sweep, scheme):
             if cell.candidate.arguments not in seen:  # refuse now what would fail in every run
                 build_compressor(cell.spec["compressor"], scheme)
-                if sweep.schemes[scheme].uplink != sweep.uplink:
-                    build(cell.spec["uplink"], f"schemes.{scheme}.uplink")
+                for name in ("uplink", "task"):
+                    if getattr(sweep.schemes[scheme], name) != getattr(sweep, name):
+                        build(cell.spec[name], f"schemes.{scheme}.{name}")
                 run_from(cell.spec)
                 seen.append(cell.candidate.arguments)
     return sweep
@@ -241,11 +243,7 @@ def cells(sweep: Sweep, scheme: str) -> Iterator[Cell]:
 
 def cell_of(sweep: Sweep, scheme: str, energy_budget: float, candidate: Candidate, seed: int) -> Cell:
     """One run of a scheme of the sweep, or of "noiseless"."""
-    if scheme == NOISELESS:
-        noiseless = {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"noise_variance": 0.0}}
-        entry = Scheme(component("Uncompressed", ""), noiseless)
-    else:
-        entry = sweep.schemes[scheme]
+    entry = scheme_of(sweep, scheme)
     uplink = deepcopy(entry.uplink)
     schedule = uplink["init_args"].get("energy_budget")
     if isinstance(schedule, dict):
@@ -254,7 +252,7 @@ def cell_of(sweep: Sweep, scheme: str, energy_budget: float, candidate: Candidat
         uplink["init_args"]["energy_budget"] = energy_budget
     spec = {
         **({} if sweep.downlink is None or scheme == NOISELESS else {"downlink": sweep.downlink}),
-        "task": sweep.task,
+        "task": entry.task,
         "compressor": _with_arguments(entry.compressor, candidate.arguments),
         "uplink": uplink,
         "num_devices": sweep.num_devices,
@@ -267,9 +265,17 @@ def cell_of(sweep: Sweep, scheme: str, energy_budget: float, candidate: Candidat
     return Cell(scheme, energy_budget, candidate, seed, spec)
 
 
+def scheme_of(sweep: Sweep, name: str) -> Scheme:
+    """A scheme of the sweep, or "noiseless", which has the sweep's task."""
+    if name != NOISELESS:
+        return sweep.schemes[name]
+    uplink = {"class_path": "laser_wireless.channels.AnalogUplink", "init_args": {"noise_variance": 0.0}}
+    return Scheme(component("Uncompressed", ""), uplink, sweep.task)
+
+
 def compressor_of(sweep: Sweep, scheme: str, arguments: str) -> Any:
     """The compressor of a scheme with the arguments that a candidate's label names."""
-    spec = sweep.schemes[scheme].compressor if scheme in sweep.schemes else component("Uncompressed", "")
+    spec = scheme_of(sweep, scheme).compressor
     for candidate in sweep.candidates(scheme):
         if candidate.label == arguments:
             return build(_with_arguments(spec, candidate.arguments), f"schemes.{scheme}")

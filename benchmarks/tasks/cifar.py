@@ -14,7 +14,7 @@ from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, cropped_and_flipped, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.resnet import ResNet18
 from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 
@@ -34,7 +34,7 @@ _FORMS = {
 @dataclass(frozen=True, kw_only=True)
 @checked
 class Cifar:
-    """Classify CIFAR-10 or CIFAR-100 with a ResNet-18 of 11,173,962 or 11,220,132 parameters; SGD with momentum 0.9.
+    """Classify CIFAR-10 or CIFAR-100 with a ResNet-18 of 11,173,962 or 11,220,132 parameters; SGD with momentum.
 
     The paper's runs are 16 devices, 150 epochs (10 classes) or 200 (100). Training images are shifted by up to 4 pixels and
     mirrored at random. Here 5,000 of the 50,000 training images are held out to choose learning rates, and an epoch's last
@@ -52,6 +52,7 @@ class Cifar:
         validation_size: images held out of the training data; which ones does not depend on the run's seed.
         sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
+        momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.
         averaging: decay of the average of weights and statistics that is evaluated; 0 evaluates the weights themselves.
     """
@@ -62,11 +63,13 @@ class Cifar:
     validation_size: int = 5000
     sharding: Sharding = "random"
     alpha: float | None = None
+    momentum: float = 0.9
     weight_decay: float = 1e-4
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         check_task(self, "batch_size", "validation_size")
+        check_momentum(self.momentum)
         check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:
@@ -93,8 +96,8 @@ class Cifar:
         return evaluate_classifier(model, _parts(self)[split], _FORMS[self.classes])
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return SGD with momentum 0.9."""
-        return SGD(model.parameters(), lr=learning_rate, momentum=0.9, weight_decay=self.weight_decay)
+        """Return SGD with momentum."""
+        return SGD(model.parameters(), lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1, and 1/10 in the last quarter of a run with 100 classes (epoch 150 of 200)."""

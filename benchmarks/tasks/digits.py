@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 
 from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 
@@ -41,7 +41,7 @@ def _parts() -> dict[str, tuple[Tensor, Tensor]]:
 @dataclass(frozen=True, kw_only=True)
 @checked
 class Digits:
-    """Classify handwritten digits (scikit-learn's 8 x 8 images); SGD with momentum 0.9, as the paper's image tasks.
+    """Classify handwritten digits (scikit-learn's 8 x 8 images); SGD with momentum, as the paper's image tasks.
 
     Args:
         architecture: "mlp" (two hidden layers with ReLU) or "linear".
@@ -49,6 +49,7 @@ class Digits:
         batch_size: images per device and round, drawn without replacement within an epoch of the device's shard.
         sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
+        momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -58,11 +59,13 @@ class Digits:
     batch_size: int = 16
     sharding: Sharding = "random"
     alpha: float | None = None
+    momentum: float = 0.9
     weight_decay: float = 1e-4
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         check_task(self, "width", "batch_size")
+        check_momentum(self.momentum)
         check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:
@@ -99,8 +102,8 @@ class Digits:
         }
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return SGD with momentum 0.9."""
-        return SGD(model.parameters(), lr=learning_rate, momentum=0.9, weight_decay=self.weight_decay)
+        """Return SGD with momentum."""
+        return SGD(model.parameters(), lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1: the rate is constant."""

@@ -18,7 +18,7 @@ from torch.optim import SGD, Optimizer
 from laser_wireless.benchmarks.tasks.idx import read_idx_folder
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, in_parts
 from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 
@@ -26,7 +26,7 @@ from laser_wireless.channels.parameters import checked
 @dataclass(frozen=True, kw_only=True)
 @checked
 class FashionMnist:
-    """Classify Fashion-MNIST; SGD with momentum 0.9 at a constant rate, as the paper's image tasks.
+    """Classify Fashion-MNIST; SGD with momentum at a constant rate, as the paper's image tasks.
 
     5,000 of the 60,000 training images are held out to choose learning rates; the 10,000 test images only measure.
 
@@ -41,6 +41,7 @@ class FashionMnist:
         validation_size: images held out of the training data; which ones does not depend on the run's seed.
         sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
+        momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -52,11 +53,13 @@ class FashionMnist:
     validation_size: int = 5000
     sharding: Sharding = "random"
     alpha: float | None = None
+    momentum: float = 0.9
     weight_decay: float = 1e-4
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         check_task(self, "width", "batch_size", "validation_size")
+        check_momentum(self.momentum)
         check_sharding(self.sharding, self.alpha)
         if self.architecture == "conv" and self.width < 16:
             raise ValueError(f"width must be >= 16 for architecture conv, got {self.width}")
@@ -85,8 +88,8 @@ class FashionMnist:
         return evaluate_classifier(model, _parts(self)[split], self._form)
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return SGD with momentum 0.9."""
-        return SGD(model.parameters(), lr=learning_rate, momentum=0.9, weight_decay=self.weight_decay)
+        """Return SGD with momentum."""
+        return SGD(model.parameters(), lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1: the rate is constant."""

@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, image_parts
 from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 
@@ -22,7 +22,7 @@ _FORM = Form(image="image", label="label", classes=10, shape=(1, 28, 28), mean=(
 @dataclass(frozen=True, kw_only=True)
 @checked
 class Mnist:
-    """Classify MNIST with one linear layer of 7,850 parameters; SGD with momentum 0.9 at a constant rate, as in the paper.
+    """Classify MNIST with one linear layer of 7,850 parameters; SGD with momentum at a constant rate, as in the paper.
 
     The paper's run is 16 devices, 50 epochs. Here 5,000 of the 60,000 training images are held out to choose learning rates,
     and an epoch's last batch, smaller than the others, is left out: 26 rounds an epoch instead of 30.
@@ -33,6 +33,7 @@ class Mnist:
         validation_size: images held out of the training data; which ones does not depend on the run's seed.
         sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
+        momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -42,11 +43,13 @@ class Mnist:
     validation_size: int = 5000
     sharding: Sharding = "random"
     alpha: float | None = None
+    momentum: float = 0.9
     weight_decay: float = 1e-4
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         check_task(self, "batch_size", "validation_size")
+        check_momentum(self.momentum)
         check_sharding(self.sharding, self.alpha)
 
     def model(self, seed: int) -> nn.Module:
@@ -72,8 +75,8 @@ class Mnist:
         return evaluate_classifier(model, _parts(self)[split], _FORM)
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return SGD with momentum 0.9."""
-        return SGD(model.parameters(), lr=learning_rate, momentum=0.9, weight_decay=self.weight_decay)
+        """Return SGD with momentum."""
+        return SGD(model.parameters(), lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return 1: the rate is constant."""

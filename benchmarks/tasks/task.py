@@ -68,3 +68,13 @@ def check_task(task: Any, *sizes: str) -> None:
         raise ValueError(f"weight_decay must be finite and >= 0, got {task.weight_decay}")
     if not 0 <= task.averaging < 1:
         raise ValueError(f"averaging must lie in [0, 1), got {task.averaging}")
+
+
+def check_momentum(momentum: float) -> None:
+    """Check the momentum of a task's SGD.
+
+    Raises:
+        ValueError: it is not in [0, 1).
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must lie in [0, 1), got {momentum}")

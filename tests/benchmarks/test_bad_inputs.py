@@ -99,7 +99,7 @@ SETTINGS = {
     Sweep: {
         "task": {},
         "uplink": {},
-        "schemes": {"laser": Scheme({}, {})},
+        "schemes": {"laser": Scheme({}, {}, {})},
         "energy_budgets": [1.0],
         "learning_rates": [0.1],
         "seeds": [0],

@@ -11,6 +11,7 @@ from laser_wireless.benchmarks.sweeps.choices import choose, table_of
 from laser_wireless.benchmarks.sweeps.running import run_sweep
 from laser_wireless.benchmarks.sweeps.savings import savings, targets_of
 from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, cells, run_from, sweep_from
+from laser_wireless.benchmarks.tasks import Digits
 from laser_wireless.channels import LinearEnergy, Rayleigh
 
 SEEDS = [0, 1]
@@ -118,6 +119,50 @@ def test_another_uplink_takes_no_arguments_over():
     assert cell.spec["uplink"]["init_args"] == {"energy_budget": 1.0}
 
 
+WIDE = {"class_path": "Digits", "init_args": {"width": 12, "averaging": 0.5}}
+
+
+def test_a_scheme_may_change_the_task_and_keeps_the_rest():
+    changed = {"compressor": "laser", "task": {"momentum": 0}, "uplink": {"noise_variance": 3.0}}
+    sweep = sweep_from(
+        PLAIN | {"task": WIDE, "schemes": {"own": changed, "usual": "laser"}, "tune": {"own": {"rank": [1, 2]}}}
+    )
+    for cell in cells(sweep, "own"):
+        assert cell.spec["task"]["init_args"] == {"width": 12, "averaging": 0.5, "momentum": 0}
+    run = run_from(cell.spec)
+    assert (run.task, run.uplink.noise_variance) == (Digits(width=12, averaging=0.5, momentum=0), 3.0)
+    for name in ("usual", NOISELESS):
+        assert all(run_from(cell.spec).task == Digits(width=12, averaging=0.5) for cell in cells(sweep, name))
+
+
+def test_a_whole_task_takes_no_arguments_over():
+    other = {"compressor": "laser", "task": {"class_path": "digits", "init_args": {"momentum": 0.5}}}
+    cell = next(cells(sweep_from(PLAIN | {"task": WIDE, "schemes": {"other": other, "z-sgd": "z-sgd"}}), "other"))
+    assert run_from(cell.spec).task == Digits(momentum=0.5)
+
+
+def test_a_task_of_its_own_names_other_runs_and_moves_no_others(tmp_path):
+    schemes = {"own": {"compressor": "laser", "task": {"momentum": 0}}, "same": {"compressor": "laser", "task": {}}}
+    plain, sweep = (sweep_from(PLAIN | {"schemes": some}) for some in ({"own": "laser", "same": "laser"}, schemes))
+
+    def folders(sweep, name):
+        return [cell.folder(tmp_path) for cell in cells(sweep, name)]
+
+    assert not set(folders(plain, "own")) & set(folders(sweep, "own"))
+    for name in ("same", NOISELESS):
+        assert folders(plain, name) == folders(sweep, name)
+    assert next(cells(sweep, "own")).kind != next(cells(sweep, "same")).kind  # not computed together
+
+
+def test_bytes_of_a_scheme_are_of_the_model_of_its_own_task():
+    wide = {"compressor": "z-sgd", "task": {"architecture": "linear"}}
+    sweep = sweep_from(PLAIN | {"schemes": {"wide": wide, "z-sgd": "z-sgd"}})
+    curves = choose(sweep, make_rows(sweep, lambda cell: (1.0, {"loss": 1.0})))
+    found = {row["scheme"]: row["num_bytes_per_round"] for row in table_of(sweep, curves)}
+    d = 64 * 12 + 12 + 12 * 12 + 12 + 12 * 10 + 10
+    assert found == {"wide": 4 * 650, "z-sgd": 4 * d, NOISELESS: 4 * d}
+
+
 def test_noiseless_may_be_named_and_is_drawn_once():
     sweep = sweep_from(PLAIN | {"schemes": ["laser", "z-sgd", "noiseless"]})
     assert list(sweep.schemes) == ["laser", "z-sgd"]
@@ -149,6 +194,7 @@ def test_all_schemes_meet_the_same_gains_and_noise(tmp_path, monkeypatch):
     assert all(len(gains) == 2 and torch.equal(*gains) for gains in drawn.values())
 
 
+OWN_WIDTH = {"compressor": "laser", "task": {"width": 3}}
 ACCURACY = {"laser": {1: 0.8, 10: 0.9}, "z-sgd": {1: 0.7, 10: 0.9}, NOISELESS: {10: 0.95}}
 
 
@@ -230,6 +276,18 @@ def test_targets_fall_back_to_the_reference_when_one_scheme_never_joins_the_othe
         ({"schemes": {"a": {"compressor": "laser", "uplnk": {}}}}, "schemes.a must be a name, .*compressor, uplink"),
         ({"schemes": {"a": {"compressor": "laser", "uplink": "Rayleigh"}}}, "schemes.a.uplink must be a mapping"),
         ({"schemes": {"a": {"compressor": "laser", "uplink": {"fadng": 3}}}}, "did you mean fading"),
+        ({"schemes": {"a": {"compressor": "laser", "tsk": {}}}}, "schemes.a must be a name, .*compressor, uplink, task"),
+        ({"schemes": {"a": {"compressor": "laser", "task": "Digits"}}}, "schemes.a.task must be a mapping of arguments"),
+        ({"schemes": {"a": {"compressor": "laser", "task": {"momntum": 0}}}}, "schemes.a.task: .*did you mean momentum"),
+        ({"schemes": {"a": {"compressor": "laser", "task": {"momentum": 1.0}}}}, r"schemes.a.task: .*lie in \[0, 1\)"),
+        (
+            {"schemes": {"a": {"compressor": "laser", "task": {"class_path": "StdlibText"}}}},
+            "schemes.a.task must be the sweep's Digits, for curves of different tasks cannot be compared, got StdlibText",
+        ),
+        (
+            {"task": {"class_path": "Digits", "init_args": {"width": 0}}, "schemes": {"a": OWN_WIDTH}},
+            "^task: Digits: width must be >= 1",  # the noiseless line's, though no scheme has it
+        ),
         ({"metric": "f1"}, "metric must be one of loss, perplexity, accuracy"),
         ({"result": "median"}, "result"),
     ],

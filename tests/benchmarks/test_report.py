@@ -10,7 +10,7 @@ from helpers.sweep_rows import diverge, fail, make_sweep, rows_of
 
 from laser_wireless.benchmarks.cli import main
 from laser_wireless.benchmarks.records import read_csv
-from laser_wireless.benchmarks.sweeps.report import read_rows, report
+from laser_wireless.benchmarks.sweeps.report import protocol, read_rows, report
 
 CURVES = {"laser": [3.0, 2.0, 1.0], "z-sgd": [4.0, 3.0, 2.0], "noiseless": [1.0, 1.0, 0.5]}
 CONTENT = {
@@ -52,6 +52,19 @@ def test_failures_of_one_kind_take_one_line(tmp_path, capsys):
         "failed: KeyError: two (mine.py:3, in f); traceback in runs/0/error.txt",
         f"failed: ValueError: one (mine.py:3, in f); traceback in runs/1/error.txt, and {len(failed) - 2} more like it",
     ]
+
+
+def test_the_report_says_in_what_a_schemes_task_differs():
+    assert "task" not in protocol(make_sweep())
+    schemes = {
+        "laser": {"compressor": "laser", "task": {"momentum": 0, "sharding": "label"}},
+        "whole": {"compressor": "laser", "task": {"class_path": "Digits", "init_args": {"averaging": 0.5}}},
+        "usual": {"compressor": "laser", "task": {}},
+        "z-sgd": "z-sgd",
+    }
+    task = {"class_path": "Digits", "init_args": {"width": 12, "averaging": 0.5}}
+    said = protocol(make_sweep(schemes=schemes, task=task))
+    assert "; arguments of the task that differ: laser (momentum=0, sharding='label'), whole (width=default).\n" in said
 
 
 def test_a_noiseless_line_with_failed_runs_is_none(tmp_path, capsys):

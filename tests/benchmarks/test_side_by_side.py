@@ -80,6 +80,18 @@ def test_each_folder_is_that_of_the_run_alone(scheme, tmp_path):
     assert len({row["metrics"]["validation"]["loss"] for row in rows[:3]}) == 3  # not one run four times
 
 
+def test_each_run_keeps_the_momentum_of_its_own_task(tmp_path):
+    """Of a sweep such runs do not come together; given together, each steps with the optimiser of its own."""
+    usual, told = runs_of(count=3), []
+    pairs = zip(usual, (0.0, 0.5, 0.7), strict=True)
+    runs = [replace(run, task=replace(run.task, momentum=momentum)) for run, momentum in pairs]
+    train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
+    found = contents(tmp_path / "together", 3)
+    assert found == alone(tmp_path / "alone", runs)
+    assert told == []
+    assert not any(one == other for one, other in zip(found, alone(tmp_path / "usual", usual), strict=True))
+
+
 def test_they_really_are_computed_together(tmp_path, monkeypatch):
     sizes = []
     make = SideBySide.__init__

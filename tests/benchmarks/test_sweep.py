@@ -1,10 +1,13 @@
 """Sweeps: paired, complete, resumable after any kill, and clear about what failed."""
 
 import pytest
+import torch
 
 from laser_wireless.benchmarks.assembly import BadConfiguration
+from laser_wireless.benchmarks.sweeps import running
 from laser_wireless.benchmarks.sweeps.running import run_sweep
-from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, sweep_from
+from laser_wireless.benchmarks.sweeps.sweep import NOISELESS, Sweep, cells, run_from, sweep_from
+from laser_wireless.benchmarks.training_run import train
 
 TINY = {
     "task": {"class_path": "Digits", "init_args": {"width": 12}},
@@ -69,6 +72,32 @@ def test_processes_and_one_process_give_the_same_rows_and_nothing_is_done_twice(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("result.json")}
     assert run_sweep(sweep, tmp_path / "a", device="cpu", jobs=1) == together
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("result.json")} == before
+
+
+def test_schemes_of_different_momentum_are_what_their_runs_are_alone(tmp_path, monkeypatch):
+    groups, make = [], running.train_together
+
+    def counted(members, **options):
+        groups.append([member.run.task.momentum for member in members])
+        return make(members, **options)
+
+    monkeypatch.setattr(running, "train_together", counted)
+    schemes = {f"beta={beta}": {"compressor": "laser", "task": {"momentum": beta}} for beta in (0, 0.5)} | {"usual": "laser"}
+    sweep = sweep_from(TINY | {"schemes": schemes})
+    rows = {row["run"]: row for row in run_sweep(sweep, tmp_path / "sweep", device="cpu", jobs=1)}
+    results = {}
+    for scheme in schemes:
+        for cell in cells(sweep, scheme):
+            folder = cell.folder(tmp_path / "alone")
+            folder.mkdir(parents=True)
+            alone = train(run_from(cell.spec), folder, device=torch.device("cpu"))
+            assert rows[folder.name]["metrics"] == alone["metrics"]
+            for name in ("rounds.csv", "evaluations.csv"):
+                assert (cell.folder(tmp_path / "sweep") / name).read_bytes() == (folder / name).read_bytes()
+            results.setdefault(scheme, []).append(alone["metrics"]["test"]["loss"])
+    assert len({*map(tuple, results.values())}) == 3  # momentum does matter
+    assert all(len(set(group)) == 1 for group in groups)
+    assert {group[0] for group in groups} == {0, 0.5, 0.9}  # runs of one momentum did come together
 
 
 def test_one_run_that_fails_does_not_take_the_others(tmp_path):

@@ -1,9 +1,11 @@
 """Tasks: fixed disjoint parts, batches that a seed fixes, models that leave the global generator alone."""
 
+import math
+
 import pytest
 import torch
 
-from laser_wireless.benchmarks.tasks import Digits, StdlibText, digits, stdlib_text
+from laser_wireless.benchmarks.tasks import Cifar, Digits, FashionMnist, Mnist, StdlibText, digits, stdlib_text
 from laser_wireless.benchmarks.tasks.gpt import GPT
 from laser_wireless.channels import Streams
 
@@ -33,6 +35,33 @@ def test_an_optimiser_step_lowers_the_loss_on_the_same_batch(task):
     before.backward()
     optimizer.step()
     assert task.loss(model, *batch) < before
+
+
+def stepped(task, gradients, learning_rate=0.5, start=1.0):
+    """A number that a task's optimiser moves by these gradients."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, start)
+    optimizer = task.optimizer(model, learning_rate)
+    for gradient in gradients:
+        model.weight.grad = torch.full_like(model.weight, gradient)
+        optimizer.step()
+    return model.weight.item()
+
+
+@pytest.mark.parametrize("kind", [Digits, FashionMnist, Mnist, Cifar])
+def test_without_momentum_a_step_is_of_its_own_gradient_alone(kind):
+    plain = kind(momentum=0, weight_decay=0.0)
+    assert stepped(plain, [1.0, 0.25, -0.5]) == 1 - 0.5 * 1 - 0.5 * 0.25 + 0.5 * 0.5
+    assert stepped(plain, [1.0, 0.0]) == stepped(plain, [1.0])
+    decayed = kind(momentum=0, weight_decay=0.5)
+    assert stepped(decayed, [1.0, 1.0]) == (1 - 0.5 * 1.5) - 0.5 * (1 + 0.5 * 0.25)
+
+
+@pytest.mark.parametrize("kind", [Digits, FashionMnist, Mnist, Cifar])
+def test_momentum_sums_the_gradients_and_is_nine_tenths_unless_said(kind):
+    for beta, task in ((0.5, kind(momentum=0.5, weight_decay=0.0)), (0.9, kind(weight_decay=0.0))):
+        velocities = [1.0, beta + 0.25, beta * (beta + 0.25) - 0.5]
+        assert stepped(task, [1.0, 0.25, -0.5]) == pytest.approx(1 - 0.5 * sum(velocities), abs=1e-6)
 
 
 @pytest.mark.parametrize("task", SMALL, ids=repr)
@@ -107,3 +136,10 @@ def test_bad_sizes_are_refused():
         Digits(width=0)
     with pytest.raises(ValueError, match="num_heads must divide width"):
         StdlibText(width=10, num_heads=4)
+
+
+@pytest.mark.parametrize("kind", [Digits, FashionMnist, Mnist, Cifar])
+@pytest.mark.parametrize("momentum", [1.0, -0.1, math.inf])
+def test_an_impossible_momentum_is_refused(kind, momentum):
+    with pytest.raises(ValueError, match=rf"momentum must lie in \[0, 1\), got {momentum}"):
+        kind(momentum=momentum)

@@ -144,6 +144,7 @@ def test_help_teaches(words, expected, capsys):
         ("theory communication --schemes [lazer]", "did you mean laser"),
         ("theory communication --schemes [Rayleigh]", "must be a compressor"),
         ("theory communication --schemes []", "at least one"),
+        ("theory communication --schemes {a:{compressor:laser}}", "schemes.a must be a name, or {class_path: NAME"),
         ("theory communication --model", "needs a value"),
         ("theory influence --m many", "m"),
         ("theory influence --rank 0", "rank must be >= 1"),

@@ -29,46 +29,59 @@ class Spectrum(NamedTuple):
 
 
 class Precoder(NamedTuple):
-    """basis: orthonormal [L, a, r], or None for a parameter that has just one amplitude. amplitudes: [L, r + 1, 1], > 0."""
+    """basis: orthonormal [R, a, r], or None where there is just one amplitude. amplitudes: [R, r + 1, 1], > 0. Of R runs.
+
+    Products are run by run, with a basis in memory of its own: kernels round by where it lies.
+    """
 
     basis: Tensor | None
     amplitudes: Tensor
 
     def apply_(self, values: Tensor) -> None:
-        """Multiply matrices [L, a, b] by G from the left, in place."""
+        """Multiply matrices [R, K, a, b] by their run's G from the left, in place."""
         others = self.amplitudes[:, -1:]
         if self.basis is None:
-            values.mul_(others)
+            values.mul_(others.unsqueeze(1))
             return
-        along = torch.bmm(self.basis.mT, values)
-        values.mul_(others).add_(torch.bmm(self.basis, (self.amplitudes[:, :-1] - others) * along))
+        excess = self.amplitudes[:, :-1] - others
+        for matrices, basis, rest, more in zip(values, self.basis, others, excess, strict=True):
+            own = basis.clone()
+            along = torch.matmul(own.mT, matrices)
+            matrices.mul_(rest).add_(torch.matmul(own, more * along))
 
     def inverse(self) -> Precoder:
         """The precoder that undoes this one."""
         return Precoder(self.basis, 1 / self.amplitudes)
 
     def spectrum(self, values: Tensor, noise: Tensor) -> Spectrum:
-        """Spectrum of decoded matrices [L, a, b], on whose symbols there was noise of variance [L, 1] before inversion."""
+        """Spectrum of decoded matrices [R, a, b], on whose symbols there was noise of variance [R, 1] before inversion."""
         a, b = values.shape[1:]
-        energies = torch.linalg.vector_norm(values, dim=(1, 2), dtype=torch.float64).square().unsqueeze(1)
+        energies = _energies(values.flatten(1)).unsqueeze(1)
         r = 0
         if self.basis is not None:
             r = self.basis.shape[2]
-            along = torch.linalg.vector_norm(torch.bmm(self.basis.mT, values), dim=2, dtype=torch.float64).square()
+            along = torch.stack([_energies(basis.clone().mT @ one) for one, basis in zip(values, self.basis, strict=True)])
             energies = torch.cat([along, energies - along.sum(1, keepdim=True)], dim=1)
         counts = torch.full((r + 1,), float(b), dtype=torch.float64, device=values.device)
         counts[-1] = (a - r) * b
         per_symbol = noise / self.amplitudes.squeeze(2).double().square()
         return Spectrum(energies - counts * per_symbol, per_symbol, counts)
 
+    def iterated(self, average: Tensor) -> Tensor:
+        """The basis after a step of subspace iteration: of A A^T U for A [R, a, b]; U where A is zero."""
+        assert self.basis is not None
+        return torch.stack([_iterated(*run) for run in zip(average, self.basis, strict=True)])
 
-def iterated(average: Tensor, basis: Tensor) -> Tensor:
-    """One step of subspace iteration: the orthonormalised A A^T U of A [R, a, b] and U [R, a, r]; U where A is zero."""
-    largest = average.abs().amax((1, 2), keepdim=True)
+
+def _energies(rows: Tensor) -> Tensor:
+    """Sums of squares [...] of the last axis, float64."""
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).square()
+
+
+def _iterated(average: Tensor, basis: Tensor) -> Tensor:
+    largest = average.abs().amax()
     scaled = average / (largest + (largest == 0))
-    products = torch.bmm(scaled, torch.bmm(scaled.mT, basis))
-    following = torch.cat([orthonormal(one.clone()) for one in products.split(1)])  # by itself: QR rounds by where it lies
-    return torch.where(largest == 0, basis, following)
+    return torch.where(largest == 0, basis, orthonormal(scaled @ (scaled.mT @ basis.clone())))
 
 
 def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) -> list[Tensor]:

@@ -21,11 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.compression.matrices import spread
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
-from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, iterated, power
+from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, power
 from laser_wireless.compression.shared_draws import shared_generator
 
 
@@ -129,8 +128,7 @@ class SpectralPrecoding:
         """Return G v of each device as one block; see the class."""
         check_gradients(gradients, state.shapes, state.runs)
         symbols = gradients * self._weights(gradients, state)
-        flat = symbols.view(-1, symbols.shape[-1])
-        for values, precoder in self._walk(flat, state, gradients.shape[:-1]):
+        for values, precoder in self._walk(symbols, state):
             precoder.apply_(values)
         return Message(symbols, (symbols.shape[-1],))
 
@@ -139,10 +137,10 @@ class SpectralPrecoding:
     ) -> None:
         """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
         weights = self._weights(memory, state)
-        flat = delivered.reshape(-1, delivered.shape[-1]).clone()
-        for values, precoder in self._walk(flat, state, memory.shape[:-1]):
+        decoded = delivered / weights
+        for values, precoder in self._walk(decoded, state):
             precoder.inverse().apply_(values)
-        memory.sub_(flat.view(memory.shape) / weights, alpha=1 - self.momentum)
+        memory.sub_(decoded, alpha=1 - self.momentum)
 
     def decode(
         self,
@@ -159,7 +157,7 @@ class SpectralPrecoding:
         noise = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * (1 - self.momentum) ** 2
-        for values, precoder in self._walk(rows, state, (*runs, 1)):
+        for values, precoder in self._walk(rows.unsqueeze(1), state):
             precoder.inverse().apply_(values)
         keep = min(self.averaging, round / (round + 1))  # a plain mean at first
         with torch.no_grad():
@@ -175,33 +173,32 @@ class SpectralPrecoding:
         weights = power(norms, -_theta(state)[..., None, None], one_run=not state.runs)
         return weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
 
-    def _walk(
-        self, flat: Tensor, state: SpectralPrecodingState, leading: Sequence[int]
-    ) -> Iterator[tuple[Tensor, Precoder]]:
-        """For each parameter its view [L, a, b] ([L, 1, size] without basis) of rows [L, d], and its precoder."""
+    def _walk(self, rows: Tensor, state: SpectralPrecodingState) -> Iterator[tuple[Tensor, Precoder]]:
+        """For each parameter its view [R, K, a, b] ([R, K, 1, size] without basis) of rows [..., K, d], and its precoder."""
         bases = iter(state.bases)
+        flat = rows.view(-1, *rows.shape[-2:])
         views = split_parameters(flat, state.shapes)
         for values, shape, amplitude in zip(views, state.shapes, state.amplitudes, strict=True):
-            amplitudes = spread(amplitude.unsqueeze(-1).to(flat.dtype), leading)
+            amplitudes = amplitude.to(flat.dtype).view(len(flat), -1, 1)
             if self.matrix_of(shape) is None:
-                yield values.view(len(flat), 1, -1), Precoder(None, amplitudes)
+                yield values.view(*flat.shape[:2], 1, -1), Precoder(None, amplitudes)
             else:
-                matrix = values.view(len(flat), shape[0], -1)
-                shorter_first = matrix if matrix.shape[1] <= matrix.shape[2] else matrix.mT
-                yield shorter_first, Precoder(spread(next(bases), leading), amplitudes)
+                matrices = values.view(*flat.shape[:2], shape[0], -1)
+                basis = next(bases)
+                shorter_first = matrices if matrices.shape[2] <= matrices.shape[3] else matrices.mT
+                yield shorter_first, Precoder(basis.view(len(flat), *basis.shape[-2:]), amplitudes)
 
     def _follow(self, rows: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float) -> SpectralPrecodingState:
         """The next state, from what was decoded, [R, d], and the noise that was on it before; as it was in an outage."""
         nothing = (rows == 0).all(1, keepdim=True)
         average = state.average.view(rows.shape)
         average = torch.where(nothing, average, average.lerp(rows, 1 - keep))
-        of_average = self._walk(average, state, (*state.runs, 1))
         spectra: list[Spectrum] = []
         bases: list[Tensor] = []
-        for (values, precoder), (mean, _) in zip(self._walk(rows, state, (*state.runs, 1)), of_average, strict=True):
-            spectra.append(precoder.spectrum(values, noise))
+        for values, precoder in self._walk(torch.stack([rows, average], dim=1), state):
+            spectra.append(precoder.spectrum(values[:, 0], noise))
             if precoder.basis is not None:
-                bases.append(iterated(mean, precoder.basis).view(state.bases[len(bases)].shape))
+                bases.append(precoder.iterated(values[:, 1]).view(state.bases[len(bases)].shape))
         heard = torch.stack([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra]).sum(0)
         left = state.noise.view(heard.shape)
         left = torch.where(nothing.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * heard)

@@ -40,6 +40,7 @@ GROUP = "laser_wireless.parts"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "laser": {"class_path": "LowRank", "init_args": {"rank": 4}},
+    "spectral": {"class_path": "SpectralPrecoding"},
     "ota-lc": {"class_path": "JacobiLowRank", "init_args": {"rank": 4}},
     "z-sgd": {"class_path": "Uncompressed"},
     "signum": {"class_path": "Sign"},

@@ -85,7 +85,7 @@ class SpectralPrecoding:
         error_feedback: keep what a silent or clipped device could not send; costs two more products a round.
     """
 
-    rank: int = 32
+    rank: int = 8
     momentum: float = 0.9
     averaging: float = 0.9
     equal_norms: bool = True

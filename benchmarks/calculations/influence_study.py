@@ -20,6 +20,7 @@ from laser_wireless.compression import (
     LowRank,
     RandomK,
     Sign,
+    SpectralPrecoding,
     TopK,
     Uncompressed,
 )
@@ -32,6 +33,7 @@ def usual_schemes(rank: int) -> dict[str, Compressor]:
         "laser, one factor": LowRank(rank=rank),
         "laser, both factors": LowRank(rank=rank, rule="both"),
         "ota-lc": JacobiLowRank(rank=rank),
+        "spectral": SpectralPrecoding(rank=rank),
         "signum": Sign(),
         "random-k": RandomK(),
         "sketching": CountSketch(),

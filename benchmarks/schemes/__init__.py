@@ -13,6 +13,7 @@ from laser_wireless.benchmarks.schemes import (
     low_rank,
     random_k,
     sign,
+    spectral_precoding,
     top_k,
     uncompressed,
 )
@@ -25,6 +26,7 @@ from laser_wireless.compression import (
     LowRank,
     RandomK,
     Sign,
+    SpectralPrecoding,
     TopK,
     Uncompressed,
 )
@@ -36,6 +38,7 @@ _FACTS: dict[type, Facts] = {
     LowRank: low_rank.FACTS,
     RandomK: random_k.FACTS,
     Sign: sign.FACTS,
+    SpectralPrecoding: spectral_precoding.FACTS,
     TopK: top_k.FACTS,
     Uncompressed: uncompressed.FACTS,
 }

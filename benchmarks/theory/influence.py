@@ -66,6 +66,31 @@ def jacobi_factors(block: OneBlock, rank: int, *, regulariser: float = 0.0, capt
     return Influence(1 - captured + captured * (1 - kept) ** 2, channel, True, f"{PARALLEL}; equal singular values")
 
 
+def precoded(block: OneBlock, rank: int, *, precoding: float = 0.5, captured: float = 1.0) -> Influence:
+    """Spectral precoding: (sum_i n_i s_i^(2 p)) (sum_i n_i s_i^(2 - 2 p)) for symbols of rms s_i, over that of equal s_i.
+
+    The shorter side (a of a x b) has r known directions of equal energy, and all others together the rest: rms
+    s^2 = captured / (b r) and s_0^2 = (1 - captured) / (b (a - r)). Least for p = 1/2, (sum_i n_i s_i)^2. Unbiased.
+
+    Args:
+        block: what is sent.
+        rank: r, at most min(m, n); 0 for one amplitude.
+        precoding: p in [0, 1], amplitudes are rms^-p.
+        captured: fraction of the squared norm along the r directions.
+    """
+    a, b = sorted((block.m, block.n))
+    r = min(rank, a)
+    if r in (0, a):
+        return Influence(0.0, block.norm_ratio * block.noise, True, "none")
+    check_share("captured", captured)
+    counts, energies = np.array([b * r, b * (a - r)]), np.array([captured, 1 - captured])
+    rms = np.sqrt(energies / counts)
+    noise = counts @ rms ** (2 * precoding) * (counts @ rms ** (2 - 2 * precoding)) / block.d
+    return Influence(
+        0.0, float(noise) * block.norm_ratio * block.noise, True, "known directions of equal energy, equal norms"
+    )
+
+
 def bound_of_the_paper(block: OneBlock, rank: int) -> float:
     """LASER's (4 r / (m SNR)) (1 + r / (n SNR)), m the smaller side; an upper bound on the channel part of `both_factors`.
 

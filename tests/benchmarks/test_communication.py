@@ -25,6 +25,7 @@ from laser_wireless.compression import (
     Message,
     RandomK,
     Sign,
+    SpectralPrecoding,
     TopK,
     Uncompressed,
 )
@@ -38,6 +39,7 @@ SCHEMES = [
     JacobiLowRank(rank=4),
     JacobiLowRank(rank=40),
     Sign(),
+    SpectralPrecoding(),
     RandomK(fraction=0.2),
     RandomK(fraction=0.29),
     CountSketch(fraction=0.2),

@@ -42,7 +42,7 @@ class KnownHalf(Half):
 
 def test_every_scheme_of_the_package_has_its_facts():
     schemes = [getattr(compression, name) for name in COMPONENTS["compressor"] if hasattr(compression, name)]
-    assert len(schemes) == 8
+    assert len(schemes) == 9
     for kind in schemes:
         facts = facts_of(object.__new__(kind))
         assert facts.symbols is not None

@@ -42,6 +42,7 @@ COMPRESSORS = [
     Sign(error_feedback=True),
     SpectralPrecoding(),
     SpectralPrecoding(rank=2, momentum=0.0, equal_norms=False),
+    SpectralPrecoding(rank=1, equal_norms=False, error_feedback=True),
     RandomK(fraction=0.3),
     RandomK(fraction=0.3, rescale=True, error_feedback=False),
     CountSketch(fraction=0.3),

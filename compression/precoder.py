@@ -27,6 +27,10 @@ class Spectrum(NamedTuple):
     noise: Tensor
     counts: Tensor
 
+    def scaled(self, unit: Tensor) -> Spectrum:
+        """The spectrum of the matrices times unit [R, 1]."""
+        return Spectrum(self.energies * unit.square(), self.noise * unit.square(), self.counts)
+
 
 class Precoder(NamedTuple):
     """basis: orthonormal [R, a, r], or None where there is just one amplitude. amplitudes: [R, r + 1, 1], > 0. Of R runs.
@@ -45,9 +49,9 @@ class Precoder(NamedTuple):
             return
         excess = self.amplitudes[:, :-1] - others
         for matrices, basis, rest, more in zip(values, self.basis, others, excess, strict=True):
-            own = basis.clone()
-            along = torch.matmul(own.mT, matrices)
-            matrices.mul_(rest).add_(torch.matmul(own, more * along))
+            own = basis.clone().expand(len(matrices), -1, -1)
+            along = torch.bmm(own.mT, matrices)
+            matrices.mul_(rest).baddbmm_(own, more * along)
 
     def inverse(self) -> Precoder:
         """The precoder that undoes this one."""
@@ -75,13 +79,18 @@ class Precoder(NamedTuple):
 
 def _energies(rows: Tensor) -> Tensor:
     """Sums of squares [...] of the last axis, float64."""
-    return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).square()
+    return torch.linalg.vector_norm(rows, dim=-1).double().square()
 
 
 def _iterated(average: Tensor, basis: Tensor) -> Tensor:
-    largest = average.abs().amax()
-    scaled = average / (largest + (largest == 0))
-    return torch.where(largest == 0, basis, orthonormal(scaled @ (scaled.mT @ basis.clone())))
+    other_side = average.mT @ basis.clone()
+    unit = other_side.abs().amax()
+    return torch.where(unit == 0, basis, orthonormal(average @ (other_side / (unit + (unit == 0)))))
+
+
+def largest(rows: Tensor) -> Tensor:
+    """Largest magnitude [..., 1] of the last axis; without a copy."""
+    return torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True))
 
 
 def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) -> list[Tensor]:

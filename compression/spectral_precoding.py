@@ -24,7 +24,7 @@ from torch import Tensor
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
-from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, power
+from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, largest, power
 from laser_wireless.compression.shared_draws import shared_generator
 
 
@@ -127,7 +127,7 @@ class SpectralPrecoding:
     def encode(self, gradients: Tensor, state: SpectralPrecodingState, *, round: int) -> Message:
         """Return G v of each device as one block; see the class."""
         check_gradients(gradients, state.shapes, state.runs)
-        symbols = gradients * self._weights(gradients, state)
+        symbols, _ = self._weighted(gradients, state)
         for values, precoder in self._walk(symbols, state):
             precoder.apply_(values)
         return Message(symbols, (symbols.shape[-1],))
@@ -136,7 +136,7 @@ class SpectralPrecoding:
         self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SpectralPrecodingState, *, round: int
     ) -> None:
         """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
-        weights = self._weights(memory, state)
+        _, weights = self._weighted(memory, state)
         decoded = delivered / weights
         for values, precoder in self._walk(decoded, state):
             precoder.inverse().apply_(values)
@@ -152,26 +152,33 @@ class SpectralPrecoding:
         out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], SpectralPrecodingState]:
         """Invert the precoder; what was decoded moves bases, energies, amplitudes and theta."""
-        runs = estimate.shape[:-1]
-        rows = (1 - self.momentum) * estimate.view(-1, estimate.shape[-1])
-        noise = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
-        if noise_variance is not None:
-            noise = noise + noise_variance.detach().double().view(-1, 1) * (1 - self.momentum) ** 2
+        received = estimate.view(-1, estimate.shape[-1])
+        unit = largest(received.detach())
+        unit = unit + (unit == 0)
+        rows = (received / unit).mul_(1 - self.momentum)
         for values, precoder in self._walk(rows.unsqueeze(1), state):
             precoder.inverse().apply_(values)
-        keep = min(self.averaging, round / (round + 1))  # a plain mean at first
+        noise = torch.zeros_like(unit, dtype=torch.float64)
+        if noise_variance is not None:
+            noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()
         with torch.no_grad():
-            following = self._follow(rows.detach(), state, noise, keep)
-        return split_parameters(rows.view(*runs, -1), state.shapes), following
+            following = self._follow(rows.detach(), unit, state, noise, min(self.averaging, round / (round + 1)))
+        return split_parameters((rows * unit).view(estimate.shape), state.shapes), following
 
-    def _weights(self, gradients: Tensor, state: SpectralPrecodingState) -> Tensor:
-        """||v_k||^-theta, [..., K, 1], 1 for a device without gradient."""
+    def _weighted(self, gradients: Tensor, state: SpectralPrecodingState) -> tuple[Tensor, Tensor]:
+        """Gradients over ||v_k||^theta, a copy, and 1 / ||v_k||^theta [..., K, 1], which is 1 for a device without any."""
         if not self.equal_norms:
-            return gradients.new_ones(1)
-        norms = torch.linalg.vector_norm(gradients, dim=-1, keepdim=True, dtype=torch.float64)
+            return gradients.clone(), gradients.new_ones(1)
+        unit = torch.linalg.vector_norm(
+            gradients, torch.inf, dim=-1, keepdim=True
+        )  # squares neither vanish nor overflow in it
+        unit = unit + (unit == 0)
+        values = gradients / unit
+        norms = torch.linalg.vector_norm(values, dim=-1, keepdim=True).double() * unit.double()
         norms = (1 - self.momentum) * norms + (norms == 0)
         weights = power(norms, -_theta(state)[..., None, None], one_run=not state.runs)
-        return weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
+        weights = weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
+        return values.mul_(weights * unit), weights
 
     def _walk(self, rows: Tensor, state: SpectralPrecodingState) -> Iterator[tuple[Tensor, Precoder]]:
         """For each parameter its view [R, K, a, b] ([R, K, 1, size] without basis) of rows [..., K, d], and its precoder."""
@@ -188,17 +195,23 @@ class SpectralPrecoding:
                 shorter_first = matrices if matrices.shape[2] <= matrices.shape[3] else matrices.mT
                 yield shorter_first, Precoder(basis.view(len(flat), *basis.shape[-2:]), amplitudes)
 
-    def _follow(self, rows: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float) -> SpectralPrecodingState:
-        """The next state, from what was decoded, [R, d], and the noise that was on it before; as it was in an outage."""
-        nothing = (rows == 0).all(1, keepdim=True)
+    def _follow(
+        self, rows: Tensor, unit: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float
+    ) -> SpectralPrecodingState:
+        """The next state, from what was decoded, [R, d] times unit, and the noise before it; as it was in an outage.
+
+        keep: what averages keep of themselves; a plain mean at first.
+        """
+        nothing = largest(rows) == 0
         average = state.average.view(rows.shape)
-        average = torch.where(nothing, average, average.lerp(rows, 1 - keep))
+        average = torch.lerp(average, rows * unit, (1 - keep) * (~nothing).to(rows.dtype))
         spectra: list[Spectrum] = []
         bases: list[Tensor] = []
-        for values, precoder in self._walk(torch.stack([rows, average], dim=1), state):
-            spectra.append(precoder.spectrum(values[:, 0], noise))
+        both = zip(self._walk(rows.unsqueeze(1), state), self._walk(average.unsqueeze(1), state), strict=True)
+        for (values, precoder), (mean, _) in both:
+            spectra.append(precoder.spectrum(values.squeeze(1), noise).scaled(unit.double()))
             if precoder.basis is not None:
-                bases.append(precoder.iterated(values[:, 1]).view(state.bases[len(bases)].shape))
+                bases.append(precoder.iterated(mean.squeeze(1)).view(state.bases[len(bases)].shape))
         heard = torch.stack([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra]).sum(0)
         left = state.noise.view(heard.shape)
         left = torch.where(nothing.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * heard)
@@ -223,5 +236,5 @@ class SpectralPrecoding:
 
 def _theta(state: SpectralPrecodingState) -> Tensor:
     """theta, float64 [...]: 1 - S / N where noise N exceeds signal S in the average's energy S + N, else 0."""
-    energy = torch.linalg.vector_norm(state.average, dim=-1, dtype=torch.float64).square()
+    energy = torch.linalg.vector_norm(state.average, dim=-1).double().square()
     return (2 - energy / (state.noise + (state.noise == 0))).clamp(0, 1) * (state.noise > 0)

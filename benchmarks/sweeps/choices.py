@@ -26,6 +26,8 @@ from laser_wireless.benchmarks.speed.shapes import Shapes
 from laser_wireless.benchmarks.sweeps.candidates import NOISELESS
 from laser_wireless.benchmarks.sweeps.sweep import AT_BEST, METRICS, Sweep, compressor_of, scheme_of
 
+_EXPLODED = 1e3  # of the least validation loss of a scheme at a budget: beyond it a finite loss is that of a diverged run
+
 
 class Trial(NamedTuple):
     """A candidate at a budget, by seed: validation loss, by which it is chosen, and test metric, lower being better."""
@@ -132,20 +134,30 @@ def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Poi
     rates = [rate for rate, _ in by_candidate]
     most = max(map(len, by_candidate.values()))
     finalists = {key: runs for key, runs in by_candidate.items() if len(runs) == most}
-    trials = {key: _trial(sweep, runs) for key, runs in finalists.items()}
+    ceiling = _EXPLODED * min(
+        (loss for row in rows if math.isfinite(loss := _validation_loss(sweep, row))), default=math.inf
+    )
+    trials = {key: _trial(sweep, runs, ceiling) for key, runs in finalists.items()}
     best = min(trials, key=lambda key: _mean(trials[key].validation.values()))
     edge = ""
     if min(rates) < max(rates) and best[0] in (min(rates), max(rates)):
         edge = "lowest" if best[0] == min(rates) else "highest"
-    values = {row["seed"]: measured(row, sweep.metric, sweep.result) for row in finalists[best]}
+    values = {seed: sweep.cost(cost) for seed, cost in trials[best].costs.items()}
     return Point(scheme, budget, *best, edge, count, values, finalists[best], [*trials.values()], better, 0, len(rows))
 
 
-def _trial(sweep: Sweep, runs: Sequence[Row]) -> Trial:
-    return Trial(
-        {run["seed"]: judged(run, sweep.result)["validation"]["loss"] for run in runs},
-        {run["seed"]: sweep.cost(measured(run, sweep.metric, sweep.result)) for run in runs},
-    )
+def _validation_loss(sweep: Sweep, row: Row) -> float:
+    return float(judged(row, sweep.result)["validation"]["loss"])
+
+
+def _trial(sweep: Sweep, runs: Sequence[Row], ceiling: float) -> Trial:
+    """A candidate's runs; one whose validation loss lies above the ceiling has diverged, whatever its last number."""
+    validation = {run["seed"]: _validation_loss(sweep, run) for run in runs}
+    costs = {run["seed"]: sweep.cost(measured(run, sweep.metric, sweep.result)) for run in runs}
+    for seed, loss in validation.items():
+        if not loss <= ceiling:
+            validation[seed] = costs[seed] = math.inf
+    return Trial(validation, costs)
 
 
 def judged(row: Row, result: str) -> Row:
@@ -186,7 +198,7 @@ def table_of(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
                 "chosen": point.arguments,
                 "candidates": point.num_candidates,
                 "seeds": len(runs),
-                "diverged": sum(run["status"] == "diverged" for run in runs),
+                "diverged": sum(run["status"] == "diverged" or not math.isfinite(point.values[run["seed"]]) for run in runs),
                 "runs": point.num_runs,
                 "failed": point.failed,
             }

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from helpers.sweep_rows import fail, make_sweep, rows_of
+from helpers.sweep_rows import SEEDS, fail, make_row, make_sweep, rows_of
 
 from laser_wireless.benchmarks.sweeps.choices import choose, table_of
 from laser_wireless.benchmarks.sweeps.savings import crossovers_db, pareto_front, savings, targets_of
@@ -199,3 +199,25 @@ def test_z_sgd_is_the_reference_wherever_it_stands():
     assert make_sweep(schemes=["z-sgd", "laser"]).baseline == "z-sgd"
     assert make_sweep(schemes=["signum", "laser"]).baseline == "laser"
     assert make_sweep(schemes=["z-sgd", "laser"], reference="laser").baseline == "laser"
+
+
+@pytest.mark.parametrize("exploded", [1e5, 3e21])
+def test_a_run_that_exploded_to_a_finite_loss_has_diverged(exploded):
+    """One seed of a rate that nobody would choose; its mean's draws would be negative, and chosen."""
+    rows = [
+        make_row(scheme, budget, rate, seed, value + 0.01 * seed + (0.05 if rate == 0.2 else 0.0))
+        for scheme, values in {"laser": [3.0, 2.0, 1.0], "z-sgd": [3.5, 2.5, 1.5]}.items()
+        for budget, value in zip([1, 10, 100], values, strict=True)
+        for rate in (0.1, 0.2)
+        for seed in SEEDS
+    ]
+    sweep = make_sweep(targets=[2.2])
+    plain = {row["scheme"]: row for row in savings(sweep, choose(sweep, rows))}["laser"]
+    for row in rows:
+        if (row["scheme"], row["energy_budget"], row["learning_rate"], row["seed"]) == ("laser", 1, 0.2, 1):
+            row["metrics"] = {"validation": {"loss": exploded}, "test": {"loss": exploded}}
+    curves = choose(sweep, rows)
+    found = {row["scheme"]: row for row in savings(sweep, curves)}["laser"]
+    for name in ("power_db", "saving_db"):
+        assert found[name] == pytest.approx(plain[name], abs=0.5)
+    assert [math.inf in trial.costs.values() for trial in curves["laser"][0].trials] == [False, True]

@@ -29,7 +29,7 @@ TRIES = 2
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment of a process that computes on one core."""
 
-_PATIENCE_S = 2.0  # for a process to end by itself
+_PATIENCE_S = 10.0  # for a process to end by itself, its state saved, on a busy machine and a slow disk
 
 
 class Ended(NamedTuple):

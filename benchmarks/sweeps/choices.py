@@ -126,7 +126,7 @@ def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Poi
     """The runs of the best candidate of a scheme at one budget, or that it is missing."""
     better, failed = sweep.higher_is_better, sum(row["status"] == "failed" for row in rows)
     by_candidate: dict[tuple[float, str], list[Row]] = {}
-    for row in rows:
+    for row in rows if failed else _exploded_as_diverged(rows):
         by_candidate.setdefault((row["learning_rate"], row["arguments"]), []).append(row)
     count = len(by_candidate)
     if failed:
@@ -134,30 +134,39 @@ def _point(sweep: Sweep, scheme: str, budget: float, rows: Sequence[Row]) -> Poi
     rates = [rate for rate, _ in by_candidate]
     most = max(map(len, by_candidate.values()))
     finalists = {key: runs for key, runs in by_candidate.items() if len(runs) == most}
-    ceiling = _EXPLODED * min(
-        (loss for row in rows if math.isfinite(loss := _validation_loss(sweep, row))), default=math.inf
-    )
-    trials = {key: _trial(sweep, runs, ceiling) for key, runs in finalists.items()}
+    trials = {key: _trial(sweep, runs) for key, runs in finalists.items()}
     best = min(trials, key=lambda key: _mean(trials[key].validation.values()))
     edge = ""
     if min(rates) < max(rates) and best[0] in (min(rates), max(rates)):
         edge = "lowest" if best[0] == min(rates) else "highest"
-    values = {seed: sweep.cost(cost) for seed, cost in trials[best].costs.items()}
+    values = {row["seed"]: measured(row, sweep.metric, sweep.result) for row in finalists[best]}
     return Point(scheme, budget, *best, edge, count, values, finalists[best], [*trials.values()], better, 0, len(rows))
 
 
-def _validation_loss(sweep: Sweep, row: Row) -> float:
-    return float(judged(row, sweep.result)["validation"]["loss"])
+def _trial(sweep: Sweep, runs: Sequence[Row]) -> Trial:
+    return Trial(
+        {run["seed"]: judged(run, sweep.result)["validation"]["loss"] for run in runs},
+        {run["seed"]: sweep.cost(measured(run, sweep.metric, sweep.result)) for run in runs},
+    )
 
 
-def _trial(sweep: Sweep, runs: Sequence[Row], ceiling: float) -> Trial:
-    """A candidate's runs; one whose validation loss lies above the ceiling has diverged, whatever its last number."""
-    validation = {run["seed"]: _validation_loss(sweep, run) for run in runs}
-    costs = {run["seed"]: sweep.cost(measured(run, sweep.metric, sweep.result)) for run in runs}
-    for seed, loss in validation.items():
-        if not loss <= ceiling:
-            validation[seed] = costs[seed] = math.inf
-    return Trial(validation, costs)
+def _exploded_as_diverged(rows: Sequence[Row]) -> list[Row]:
+    """Rows of a scheme at a budget, in which a loss that exploded, though it is finite, is that of a diverged run."""
+    nothing = {"validation": {"loss": math.inf}, "test": {"loss": math.inf}}
+    found = []
+    last, best = (_ceiling(rows, result) for result in ("last", "best"))
+    for row in rows:
+        if judged(row, "last")["validation"]["loss"] > last:
+            row = row | {"status": "diverged", "metrics": nothing}
+        if judged(row, "best")["validation"]["loss"] > best:
+            row = row | {"best": row["best"] | {"metrics": nothing}}
+        found.append(row)
+    return found
+
+
+def _ceiling(rows: Sequence[Row], result: str) -> float:
+    losses = [judged(row, result)["validation"]["loss"] for row in rows]
+    return _EXPLODED * min((loss for loss in losses if loss > 0), default=math.inf)
 
 
 def judged(row: Row, result: str) -> Row:
@@ -198,7 +207,7 @@ def table_of(sweep: Sweep, curves: dict[str, list[Point]]) -> list[Row]:
                 "chosen": point.arguments,
                 "candidates": point.num_candidates,
                 "seeds": len(runs),
-                "diverged": sum(run["status"] == "diverged" or not math.isfinite(point.values[run["seed"]]) for run in runs),
+                "diverged": sum(run["status"] == "diverged" for run in runs),
                 "runs": point.num_runs,
                 "failed": point.failed,
             }

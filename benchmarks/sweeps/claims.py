@@ -7,7 +7,9 @@ share. It names its process, and its content changes every few seconds as long a
 - by its owner's death: another process of the same machine sees that at once; one of another machine when the content
   has not changed for a minute of its own clock, so that no two clocks are compared.
 
-Whoever takes a run over makes the claim of the next number, which one alone can do, and removes both at the end.
+Whoever wants a run makes its claim first, with the next free number, and then looks for others' claims: of two who do this
+at once, the later one sees the earlier one's. Claims of the dead stay until the run's next owner removes them, before its
+own, so that nobody ever removes the claim of a living process.
 """
 
 from __future__ import annotations
@@ -101,10 +103,10 @@ class Watch:
 
 
 class _Claim:
-    """A claim of this process: the file, and those of the dead before it."""
+    """A claim of this process: the file, and those of the dead before it with their contents."""
 
-    def __init__(self, path: Path, before: list[Path]) -> None:
-        self._paths, self._beats = [path, *before], 0
+    def __init__(self, path: Path, before: dict[Path, str]) -> None:
+        self.path, self._before, self._beats = path, before, 0
         self._words = {**_this_process(), "claim": secrets.token_hex(8)}
 
     def make(self) -> None:
@@ -113,7 +115,7 @@ class _Claim:
         Raises:
             FileExistsError: another process was quicker.
         """
-        descriptor = os.open(self._paths[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "w") as file:
             file.write(self._content())
 
@@ -122,21 +124,21 @@ class _Claim:
         self._beats += 1
         with suppress(OSError):
             if self._is_ours():
-                with open(self._paths[0], "r+") as file:
+                with open(self.path, "r+") as file:
                     file.write(self._content())
 
     def release(self) -> None:
-        """Remove the files."""
+        """Remove the files, this process' own at last: until then nobody else can have made one of the dead's names anew."""
         with suppress(OSError):
-            if not self._is_ours():
-                return
-        for path in self._paths:
-            with suppress(OSError):
-                path.unlink()
+            if self._is_ours():
+                for path, content in self._before.items():
+                    if _claims_in(path.parent).get(path) == content:
+                        path.unlink()
+                self.path.unlink()
 
     def _is_ours(self) -> bool:
         """Whether this process was not taken for dead, and its run given to another meanwhile."""
-        return str(self._words["claim"]) in self._paths[0].read_text(encoding="utf-8", errors="replace")
+        return str(self._words["claim"]) in self.path.read_text(encoding="utf-8", errors="replace")
 
     def _content(self) -> str:
         return json.dumps({**self._words, "beats": f"{self._beats:012d}"}) + "\n"
@@ -157,15 +159,16 @@ def _claim(folder: Path, abandoned: Collection[str]) -> _Claim | Taken | None:
         if taken is not None:
             return taken
         number = max((_number(path) for path in before), default=-1) + 1
-        claim = _Claim(folder / f"{_NAME}{number}", list(before))
+        claim = _Claim(folder / f"{_NAME}{number}", before)
         try:
             claim.make()
         except FileExistsError:
             return Taken("another process", "")
-        others = _claims_in(folder).keys() - before.keys() - {folder / f"{_NAME}{number}"}
-        if others:  # made meanwhile under another number, after the files of the dead were removed
-            (folder / f"{_NAME}{number}").unlink()
-            return Taken("another process", "")
+        others = {path: content for path, content in _claims_in(folder).items() if path != claim.path}
+        taken = _owner(others, abandoned)
+        if taken is not None:  # made meanwhile, under another number or under one of the dead's
+            claim.path.unlink()
+            return taken
         return claim
     except OSError:
         return None

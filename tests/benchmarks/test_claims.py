@@ -4,10 +4,11 @@ import json
 import os
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from functools import partial
+from pathlib import Path
 
 import pytest
+from helpers.turns import step, take_turns
 
 from laser_wireless.benchmarks.sweeps import claims
 from laser_wireless.benchmarks.sweeps.claims import Taken, Watch, claimed
@@ -120,31 +121,39 @@ def test_where_nothing_can_be_written_nothing_is_claimed(tmp_path):
         assert found == [None, None]
 
 
+def stepwise(function):
+    def in_turn(*args, **options):
+        step()
+        return function(*args, **options)
+
+    return in_turn
+
+
 @pytest.mark.parametrize("is_left", [False, True], ids=["free", "left by the dead"])
-def test_of_many_that_want_a_run_at_once_one_has_it(tmp_path, monkeypatch, is_left):
-    """Also while claims of the dead are taken over and removed; a file that one alone can make is the witness."""
-    monkeypatch.setattr(claims, "PATIENCE_S", 0.0)
-    start, counts = Barrier(6), Counter()
+def test_a_run_has_one_owner_in_whatever_order_processes_reach_the_file_system(tmp_path, monkeypatch, is_left):
+    """Three of them, one call of the file system at a time, in 500 orders drawn at random."""
+    for place, name in [(os, "listdir"), (os, "open"), (Path, "unlink")]:
+        monkeypatch.setattr(place, name, stepwise(getattr(place, name)))
+    monkeypatch.setattr(claims, "open", stepwise(open), raising=False)
+    claims._this_process()  # what it caches is no step
+    owners, counts, total = [], Counter(), Counter()
 
     def want(folder):
-        watch = Watch()
-        while is_left and watch.owner(folder) is not None:
-            time.sleep(0.01)
-        start.wait()
-        for _ in range(20):
-            with claimed([folder], watch.abandoned) as (taken,):
+        for _ in range(2):
+            with claimed([folder]) as (taken,):
                 counts[taken is None] += 1
                 if taken is None:
-                    (folder / "witness").touch(exist_ok=False)
-                    time.sleep(0.001)
-                    (folder / "witness").unlink()
+                    owners.append(folder)
+                    assert len(owners) == 1
+                    step()
+                    assert owners.pop() == folder
 
-    for number in range(10):
+    for number in range(500):
         folder = tmp_path / str(number)
         if is_left:
-            left_by(folder, machine="another")
-        with ThreadPoolExecutor(6) as threads:
-            list(threads.map(want, [folder] * 6))
-        assert claims_in(folder) == []
-    assert counts[True] >= 10
-    assert counts[False] >= 10
+            left_by(folder, process=2**22 + 1)
+        take_turns([partial(want, folder)] * 3, seed=number)
+        assert claims_in(folder) == ["claim.0"] * (is_left and not counts[True])
+        total += counts
+        counts.clear()
+    assert min(total[True], total[False]) > 500

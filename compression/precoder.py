@@ -106,12 +106,20 @@ def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) ->
     for spectrum in spectra:
         counts = spectrum.counts.clamp(min=1)
         strengths.append(spectrum.energies.clamp(min=0) / counts + error * (2 / counts).sqrt() * spectrum.noise)
-    energy = torch.stack([(s.counts * strength).sum(1) for s, strength in zip(spectra, strengths, strict=True)]).sum(0)
+    energy = in_turn([(s.counts * strength).sum(1) for s, strength in zip(spectra, strengths, strict=True)])
     mean = (energy / sum(s.counts.sum() for s in spectra)).unsqueeze(1)
     ratios = [(strength / (mean + (mean == 0))).clamp(min=_WEAKEST) for strength in strengths]
     unknown = [(mean == 0) | (s.counts == 0) for s in spectra]
     exponents = mean.new_tensor(-exponent / 2).expand(len(mean))
     return [power(ratio.masked_fill(none, 1), exponents) for ratio, none in zip(ratios, unknown, strict=True)]
+
+
+def in_turn(terms: Sequence[Tensor]) -> Tensor:
+    """Their sum, added one after the other: a sum along an axis is added in an order that depends on the other axes."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def power(base: Tensor, exponents: Tensor, *, one_run: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 from laser_wireless.compression.message import Message, check_gradients, check_shapes, sizes_of, split_parameters
 from laser_wireless.compression.orthonormal import orthonormal
 from laser_wireless.compression.parameters import checked
-from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, largest, power
+from laser_wireless.compression.precoder import Precoder, Spectrum, amplitudes_of, in_turn, largest, power
 from laser_wireless.compression.shared_draws import shared_generator
 
 
@@ -212,7 +212,7 @@ class SpectralPrecoding:
             spectra.append(precoder.spectrum(values.squeeze(1), noise).scaled(unit.double()))
             if precoder.basis is not None:
                 bases.append(precoder.iterated(mean.squeeze(1)).view(state.bases[len(bases)].shape))
-        heard = torch.stack([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra]).sum(0)
+        heard = in_turn([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra])
         left = state.noise.view(heard.shape)
         left = torch.where(nothing.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * heard)
         energies = []

@@ -178,7 +178,7 @@ class _Together:
         if any(bridge.uplink_state is not None for bridge in bridges):
             raise NotStackable("an uplink remembers its last round")
         self._bridges, self._compressor = bridges, first.compressor
-        self._uplink = stack_uplinks([bridge.uplink for bridge in bridges])
+        self._uplink = stack_uplinks([bridge.uplink for bridge in bridges], first.num_devices)
         self._streams = StackedStreams(tuple(bridge.streams for bridge in bridges))
         self._state = stack_states([bridge.scheme_state for bridge in bridges])
         self._decoded = split_parameters(aligned_rows(len(bridges), first.memory[0]), first.carried.shapes)
@@ -192,15 +192,17 @@ class _Together:
         return decoded, reception.ledger.of_runs()
 
     def is_that_of_runs_alone(self, rows: Tensor) -> bool:
-        """Whether memory, gradients and state are, bit for bit, those of each run by itself; changes nothing."""
+        """Whether memory, gradients, state and ledger are, bit for bit, those of each run by itself; changes nothing."""
         settled = rows.clone()
-        _, decoded, after = self._exchanged(settled)
-        before = unstack_state(self._state)
+        reception, decoded, after = self._exchanged(settled)
+        before, ledgers = unstack_state(self._state), reception.ledger.of_runs()
         for run, (bridge, its_after) in enumerate(zip(self._bridges, unstack_state(after), strict=True)):
             alone = _Runs(rows[run].clone(), _copied(before[run]), bridge.uplink, bridge.streams)
-            _, *of_alone = _exchanged(alone, self._compressor, bridge.round, None)
+            its_reception, *of_alone = _exchanged(alone, self._compressor, bridge.round, None)
             found = [settled[run], *(gradient[run] for gradient in decoded), *_tensors_in(its_after)]
-            if not _are_equal(found, [alone.rows, *_tensors_in(of_alone)]):
+            wanted = [alone.rows, *_tensors_in(of_alone)]
+            accounts = [_tensors_in(list(vars(ledger).values())) for ledger in (ledgers[run], its_reception.ledger)]
+            if not _are_equal([*found, *accounts[0]], [*wanted, *accounts[1]]):
                 return False
         return True
 

@@ -16,11 +16,15 @@ from laser_wireless.channels.csi.models import PerfectCsi
 from laser_wireless.channels.energy.allocation import Budget, budget_of_round
 from laser_wireless.channels.fading.contract import FadingProcess
 from laser_wireless.channels.fading.draws import as_fading
+from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.propagation.multipath import Multipath
 from laser_wireless.channels.scale import OracleScale
 from laser_wireless.channels.uplinks.analog import AnalogUplink
 from laser_wireless.channels.uplinks.medium import SegmentMedium
 from laser_wireless.channels.uplinks.reception import Uplink
+
+_LANES = 8
+"""Complex numbers that the widest vector loops take at a time; they round those left over otherwise."""
 
 
 class NotStackable(ValueError):
@@ -39,12 +43,12 @@ class StackedBudgets:
         return torch.stack(torch.broadcast_tensors(*rows))
 
 
-def stack_uplinks(uplinks: Sequence[Uplink]) -> AnalogUplink:
-    """One uplink for messages [R, K, S] of R runs.
+def stack_uplinks(uplinks: Sequence[Uplink], num_devices: int) -> AnalogUplink:
+    """One uplink for messages [R, K, S] of R runs of K devices each.
 
     Raises:
-        NotStackable: they differ in more than their budget, or have a stage that remembers, draws for one run only, or is
-            a user's own, of which nobody knows whether it takes leading axes.
+        NotStackable: they differ in more than their budget, or have a stage that remembers, draws for one run only, is a
+            user's own, of which nobody knows whether it takes leading axes, or rounds by where a run's numbers lie.
     """
     first = uplinks[0]
     if not isinstance(first, AnalogUplink):
@@ -56,7 +60,7 @@ def stack_uplinks(uplinks: Sequence[Uplink]) -> AnalogUplink:
         if differing := _differing(first, other):
             raise NotStackable(f"the uplinks differ in {differing}")
         budgets.append(other.energy_budget)
-    _check_stages(first)
+    _check_stages(first, num_devices)
     return replace(first, energy_budget=StackedBudgets(tuple(budgets)))
 
 
@@ -71,12 +75,15 @@ def _differing(first: AnalogUplink, other: AnalogUplink) -> str:
     return ""
 
 
-def _check_stages(uplink: AnalogUplink) -> None:
+def _check_stages(uplink: AnalogUplink, num_devices: int) -> None:
     law = as_fading(uplink.fading)
+    fills_vectors = num_devices % _LANES == 0 and uplink.num_rx_antennas == 1
     for reason, holds in {
         "impairments, a waveform in time or a channel of one's own": not isinstance(uplink.medium, SegmentMedium),
         "knowledge of the gains that is drawn or late": not (_is_perfect(uplink.csi) and _is_perfect(uplink.receiver_csi)),
         "fading that remembers": isinstance(law, FadingProcess | Multipath),
+        f"fading of several antennas, or of a number of devices not divisible by {_LANES}, whose gains are multiplied "
+        "with other last digits where there are several runs": not (isinstance(law, NoFading) or fills_vectors),
         "link gains": uplink.link_gain is not None,
         "participation": uplink.participation is not None,
         "a scale that is remembered": not isinstance(uplink.scale, OracleScale),

@@ -30,9 +30,9 @@ SCHEMES = {
 def runs_of(scheme="laser", count=4, **options):
     """Runs of two seeds, two budgets and rates; the last rate diverges."""
     settings = {
-        "task": Digits(width=16, batch_size=4, averaging=0.9),
+        "task": Digits(width=16, batch_size=2, averaging=0.9),
         "compressor": SCHEMES.get(scheme, scheme),
-        "num_devices": 3,
+        "num_devices": 8,
         "num_rounds": 7,
         "evaluate_every": 3,
     } | options
@@ -152,7 +152,7 @@ def test_interrupt_amid_a_step_leaves_the_last_checkpoint(tmp_path, monkeypatch)
 
 
 def test_an_uplink_that_takes_one_run_leaves_the_gradients_together(tmp_path):
-    runs, told = runs_of(uplink=AnalogUplink(energy_budget=9.0, link_gain=[1.0, 0.5, 2.0])), []
+    runs, told = runs_of(uplink=AnalogUplink(energy_budget=9.0, link_gain=[2.0**-k for k in range(8)])), []
     train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
     assert contents(tmp_path / "together", 4) == alone(tmp_path / "alone", runs)
     assert told == []

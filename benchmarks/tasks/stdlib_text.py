@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 
 from laser_wireless.benchmarks.tasks.gpt import GPT
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
 
@@ -58,6 +58,8 @@ class StdlibText:
         context: bytes that the model sees.
         batch_size: windows per device and round.
         evaluation_windows: windows, evenly spread and fixed, on which a part is evaluated.
+        momentum: beta_1 of AdamW at the base station, after the channel; 0 for a scheme whose devices keep momentum before
+            it: each entry is then divided by its own rms, and nothing else remembered.
         weight_decay: on matrices only.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -68,11 +70,13 @@ class StdlibText:
     context: int = 64
     batch_size: int = 8
     evaluation_windows: int = 256
+    momentum: float = 0.9
     weight_decay: float = 1e-3
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
         check_task(self, "width", "num_layers", "num_heads", "context", "batch_size", "evaluation_windows")
+        check_momentum(self.momentum)
         if self.width % self.num_heads:
             raise ValueError(f"num_heads must divide width = {self.width}, got {self.num_heads}")
 
@@ -114,11 +118,11 @@ class StdlibText:
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return AdamW (0.9, 0.95), weight decay on matrices only."""
+        """Return AdamW (momentum, 0.95), weight decay on matrices only."""
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         others = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return AdamW(groups, lr=learning_rate, betas=(0.9, 0.95))
+        return AdamW(groups, lr=learning_rate, betas=(float(self.momentum), 0.95))
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return the published cycle: 2 % linear warm-up from 1/100, then a cosine down to 1/5."""

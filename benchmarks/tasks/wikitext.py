@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 
 from laser_wireless.benchmarks.tasks.gpt import GPT, GPT2_SMALL
 from laser_wireless.benchmarks.tasks.hub import Source, read_split
-from laser_wireless.benchmarks.tasks.task import Split, check_task
+from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.benchmarks.tasks.tokens import Tokens, default_cache, encoded, tokenizer_files
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -47,6 +47,8 @@ class WikiText:
         batch_size: windows per device and round.
         sharding: "none" (each device samples from the whole text, as in the paper) or "contiguous" (from its own K-th).
         evaluation_windows: windows, evenly spread and fixed, on which a part is evaluated; none is all, end to end.
+        momentum: beta_1 of AdamW at the base station, after the channel; 0 for a scheme whose devices keep momentum before
+            it: each entry is then divided by its own rms, and nothing else remembered.
         weight_decay: on the weights of linear layers only, not on embeddings.
         averaging: decay of the weight average that is evaluated; 0 evaluates the weights themselves.
     """
@@ -63,11 +65,13 @@ class WikiText:
     batch_size: int = 45
     sharding: Literal["none", "contiguous"] = "none"
     evaluation_windows: int | None = None
+    momentum: float = 0.9
     weight_decay: float = 1e-3
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
         check_task(self, "vocabulary", "width", "num_layers", "num_heads", "context", "batch_size")
+        check_momentum(self.momentum)
         if self.width % self.num_heads:
             raise ValueError(f"num_heads must divide width = {self.width}, got {self.num_heads}")
         if self.evaluation_windows is not None and self.evaluation_windows < 1:
@@ -127,12 +131,12 @@ class WikiText:
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return AdamW (0.9, 0.95), weight decay on the weights of linear layers only."""
+        """Return AdamW (momentum, 0.95), weight decay on the weights of linear layers only."""
         decayed = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
         known = {id(p) for p in decayed}
         others = [p for p in model.parameters() if id(p) not in known]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return AdamW(groups, lr=learning_rate, betas=(0.9, 0.95))
+        return AdamW(groups, lr=learning_rate, betas=(float(self.momentum), 0.95))
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return the published cycle: a cosine from 1/100 up to 1 in 2 % of the rounds, and one down to 1/5 at the last."""

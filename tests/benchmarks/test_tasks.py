@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from laser_wireless.benchmarks.tasks import Cifar, Digits, FashionMnist, Mnist, StdlibText, digits, stdlib_text
+from laser_wireless.benchmarks.tasks import Cifar, Digits, FashionMnist, Mnist, StdlibText, WikiText, digits, stdlib_text
 from laser_wireless.benchmarks.tasks.gpt import GPT
 from laser_wireless.channels import Streams
 
@@ -62,6 +62,22 @@ def test_momentum_sums_the_gradients_and_is_nine_tenths_unless_said(kind):
     for beta, task in ((0.5, kind(momentum=0.5, weight_decay=0.0)), (0.9, kind(weight_decay=0.0))):
         velocities = [1.0, beta + 0.25, beta * (beta + 0.25) - 0.5]
         assert stepped(task, [1.0, 0.25, -0.5]) == pytest.approx(1 - 0.5 * sum(velocities), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [StdlibText, WikiText])
+def test_adam_divides_an_average_by_the_rms_and_the_gradient_itself_without_momentum(kind):
+    gradients = [1.0, 0.25, -0.5]
+    for beta, task in (
+        (0.0, kind(momentum=0, weight_decay=0.0)),
+        (0.5, kind(momentum=0.5, weight_decay=0.0)),
+        (0.9, kind(weight_decay=0.0)),
+    ):
+        expected, mean, square = 1.0, 0.0, 0.0
+        for step, gradient in enumerate(gradients, 1):
+            mean = beta * mean + (1 - beta) * gradient
+            square = 0.95 * square + 0.05 * gradient**2
+            expected -= 0.5 * mean / (1 - beta**step) / math.sqrt(square / (1 - 0.95**step))
+        assert stepped(task, gradients) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("task", SMALL, ids=repr)
@@ -138,7 +154,7 @@ def test_bad_sizes_are_refused():
         StdlibText(width=10, num_heads=4)
 
 
-@pytest.mark.parametrize("kind", [Digits, FashionMnist, Mnist, Cifar])
+@pytest.mark.parametrize("kind", [Digits, FashionMnist, Mnist, Cifar, StdlibText, WikiText])
 @pytest.mark.parametrize("momentum", [1.0, -0.1, math.inf])
 def test_an_impossible_momentum_is_refused(kind, momentum):
     with pytest.raises(ValueError, match=rf"momentum must lie in \[0, 1\), got {momentum}"):

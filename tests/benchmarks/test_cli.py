@@ -175,6 +175,7 @@ def test_sweep_dispatches_on_the_study_and_its_scale(tmp_path, capsys):
     assert (folder / "energy.png").exists()
 
 
+@pytest.mark.slow
 def test_the_record_of_a_sweep_can_be_run_again(tmp_path):
     words = "--task.width=12 --num_rounds=2 --seeds=[0] --energy_budgets=[1] --learning_rates=[0.1] --jobs=1 --device=cpu"
     schemes = "{r=1: {class_path: LowRank, init_args: {rank: 1}}, r=4: laser}"

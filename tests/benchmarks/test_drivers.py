@@ -83,6 +83,7 @@ def plain(tmp_path_factory):
     return files
 
 
+@pytest.mark.slow
 def test_two_drivers_at_once_compute_each_run_once(plain, tmp_path):
     prepare(tmp_path, TINY)
     two = [Driver(tmp_path, ["tiny.yaml", "--jobs", "1"], log) for log in ("one.txt", "two.txt")]
@@ -91,6 +92,7 @@ def test_two_drivers_at_once_compute_each_run_once(plain, tmp_path):
     assert runs_computed(tmp_path, 2) == RUNS
 
 
+@pytest.mark.slow
 def test_a_driver_takes_over_what_a_killed_one_was_at(plain, tmp_path):
     prepare(tmp_path, STUCK)
     one, two = (Driver(tmp_path, ["tiny.yaml", "--jobs", "1"], log) for log in ("one.txt", "two.txt"))
@@ -123,6 +125,7 @@ def kill_parent_of_a_worker(driver):
     os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_dask_with_a_worker_killed_leaves_the_same_tables(plain, tmp_path):
     prepare(tmp_path, TINY)
     driver = Driver(tmp_path, ["tiny.yaml", "--engine", "dask", "--jobs", "2"])

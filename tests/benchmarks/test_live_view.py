@@ -250,6 +250,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.csv")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["--jobs 1", "--jobs 2", "--jobs 2 --search --search.max_runs 20"])
 def test_on_a_terminal_the_same_is_written_as_elsewhere(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -127,6 +127,7 @@ def test_nothing_is_concluded_across_a_missing_budget(values, others):
         assert str(curve(values[:gap]).needed(1.2)[:4]) == str(needed[:4])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.floats(0.01, 5), min_size=2, max_size=8), st.floats(0, 0.5), st.integers(2, 6))
 def test_harder_targets_need_no_less_power_and_intervals_hold_their_value(values, spread, num_seeds):

@@ -168,6 +168,7 @@ def run_search(folder, *words):
 FILES = ("table.csv", "savings.csv", "search.csv")
 
 
+@pytest.mark.slow
 def test_a_search_that_is_cut_off_comes_to_the_same_end(tmp_path, monkeypatch, capsys):
     whole, cut_off = tmp_path / "whole", tmp_path / "cut off"
     whole.mkdir()

@@ -31,6 +31,7 @@ def test_shapes_are_those_of_the_published_models():
         assert [sum(case.compressor.layout(case.shapes, round)) for round in (0, 1)] == [even, odd]
 
 
+@pytest.mark.slow
 def test_quick_run_fills_every_cell(tmp_path, capsys):
     path = tmp_path / "speed.csv"
     main(["--quick", "--device", "cpu", "--threads", "1", "--output", str(path)])

@@ -25,6 +25,7 @@ def test_runs_that_cannot_be_together_are_told(monkeypatch):
     assert timing.alone > 0
 
 
+@pytest.mark.slow
 def test_the_table(tmp_path, capsys):
     file = tmp_path / "speed.md"
     main(["runs", "--schemes", *runs.SCHEMES, "--together", "2", "--threads", "1", "--rounds", "1", "--output", str(file)])

@@ -208,7 +208,7 @@ def run_a_sweep(content, folder, *words):
     return main(["sweep", "some.yaml", "--device", "cpu", "--output", "out", *words])
 
 
-@pytest.mark.parametrize("kind", FEW[1:])
+@pytest.mark.parametrize("kind", [FEW[1], *(pytest.param(kind, marks=pytest.mark.slow) for kind in FEW[2:])])
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "channel"])
 def test_a_sweep_goes_on_with_its_other_runs(place, kind, tmp_path, capsys):
     module, line = module_that_fails(tmp_path, place, kind)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from helpers.uplinks import (
     ALLOCATIONS,
-    BASEBANDS,
     COHERENCES,
     FADINGS,
     POWER_CONTROLS,
@@ -33,7 +32,7 @@ def two_rounds(uplink, *, num_symbols=10, layout=LAYOUT, dtype=torch.float32):
             assert reception.estimate.shape == (num_symbols,)
 
 
-@pytest.mark.parametrize("baseband", BASEBANDS)
+@pytest.mark.parametrize("baseband", ["complex", pytest.param("real", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("coherence", COHERENCES)
 @pytest.mark.parametrize("power_control", POWER_CONTROLS, ids=name_of)
 @pytest.mark.parametrize("fading", FADINGS, ids=name_of)

@@ -41,13 +41,13 @@ class Precoder(NamedTuple):
     basis: Tensor | None
     amplitudes: Tensor
 
-    def apply_(self, values: Tensor) -> None:
-        """Multiply matrices [R, K, a, b] by their run's G from the left, in place."""
-        others = self.amplitudes[:, -1:]
+    def apply_(self, values: Tensor, factors: Tensor) -> None:
+        """Multiply matrices [R, K, a, b] by factors [R, K, 1, 1] and by their run's G from the left, in place."""
+        others = self.amplitudes[:, -1:].unsqueeze(1) * factors  # [R, K, 1, 1]
         if self.basis is None:
-            values.mul_(others.unsqueeze(1))
+            values.mul_(others)
             return
-        excess = self.amplitudes[:, :-1] - others
+        excess = (self.amplitudes[:, :-1] - self.amplitudes[:, -1:]).unsqueeze(1) * factors
         for matrices, basis, rest, more in zip(values, self.basis, others, excess, strict=True):
             own = basis.clone().expand(len(matrices), -1, -1)
             along = torch.bmm(own.mT, matrices)

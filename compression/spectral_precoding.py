@@ -127,19 +127,20 @@ class SpectralPrecoding:
     def encode(self, gradients: Tensor, state: SpectralPrecodingState, *, round: int) -> Message:
         """Return G v of each device as one block; see the class."""
         check_gradients(gradients, state.shapes, state.runs)
-        symbols, _ = self._weighted(gradients, state)
+        symbols, factors = self._scaled(gradients)
+        factors = factors * self._weights(symbols, factors, state)
+        factors = factors.reshape(-1, gradients.shape[-2], 1, 1)
         for values, precoder in self._walk(symbols, state):
-            precoder.apply_(values)
+            precoder.apply_(values, factors)
         return Message(symbols, (symbols.shape[-1],))
 
     def subtract_(
         self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SpectralPrecodingState, *, round: int
     ) -> None:
         """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
-        _, weights = self._weighted(memory, state)
-        decoded = delivered / weights
+        decoded = delivered / self._weights(*self._scaled(memory), state)
         for values, precoder in self._walk(decoded, state):
-            precoder.inverse().apply_(values)
+            precoder.inverse().apply_(values, decoded.new_ones(1))
         memory.sub_(decoded, alpha=1 - self.momentum)
 
     def decode(
@@ -157,7 +158,7 @@ class SpectralPrecoding:
         unit = unit + (unit == 0)
         rows = (received / unit).mul_(1 - self.momentum)
         for values, precoder in self._walk(rows.unsqueeze(1), state):
-            precoder.inverse().apply_(values)
+            precoder.inverse().apply_(values, rows.new_ones(1))
         noise = torch.zeros_like(unit, dtype=torch.float64)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()
@@ -165,20 +166,22 @@ class SpectralPrecoding:
             following = self._follow(rows.detach(), unit, state, noise, min(self.averaging, round / (round + 1)))
         return split_parameters((rows * unit).view(estimate.shape), state.shapes), following
 
-    def _weighted(self, gradients: Tensor, state: SpectralPrecodingState) -> tuple[Tensor, Tensor]:
-        """Gradients over ||v_k||^theta, a copy, and 1 / ||v_k||^theta [..., K, 1], which is 1 for a device without any."""
+    def _scaled(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients [..., K, d] over their largest magnitude, a copy, and that [..., K, 1]; over 1 if norms do not count."""
         if not self.equal_norms:
-            return gradients.clone(), gradients.new_ones(1)
-        unit = torch.linalg.vector_norm(
-            gradients, torch.inf, dim=-1, keepdim=True
-        )  # squares neither vanish nor overflow in it
+            return gradients.clone(), torch.ones_like(gradients[..., :1])
+        unit = largest(gradients)  # squares neither vanish nor overflow in it
         unit = unit + (unit == 0)
-        values = gradients / unit
+        return gradients / unit, unit
+
+    def _weights(self, values: Tensor, unit: Tensor, state: SpectralPrecodingState) -> Tensor:
+        """1 / ||v_k||^theta [..., K, 1] for gradients [..., K, d] in a unit of each row; 1 for a device without any."""
+        if not self.equal_norms:
+            return torch.ones_like(unit)
         norms = torch.linalg.vector_norm(values, dim=-1, keepdim=True).double() * unit.double()
         norms = (1 - self.momentum) * norms + (norms == 0)
         weights = power(norms, -_theta(state)[..., None, None], one_run=not state.runs)
-        weights = weights.clamp(max=torch.finfo(gradients.dtype).max).to(gradients.dtype)
-        return values.mul_(weights * unit), weights
+        return weights.clamp(max=torch.finfo(values.dtype).max).to(values.dtype)
 
     def _walk(self, rows: Tensor, state: SpectralPrecodingState) -> Iterator[tuple[Tensor, Precoder]]:
         """For each parameter its view [R, K, a, b] ([R, K, 1, size] without basis) of rows [..., K, d], and its precoder."""

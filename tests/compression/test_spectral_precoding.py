@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.closed_forms import cost_of_noise
 from helpers.schemes import SHAPES, SIZE, Run, begin, flat, random_gradients
 from helpers.statistical import assert_mean, seeded
 from hypothesis import given
@@ -224,3 +225,30 @@ def test_shapes_of_the_state():
     state = begin(SpectralPrecoding(rank=3), SHAPES)
     assert [tuple(basis.shape) for basis in state.bases] == [(6, 3), (4, 3), (2, 2)]
     assert [len(amplitude) for amplitude in state.amplitudes] == [4, 1, 4, 1, 3]
+
+
+@pytest.mark.parametrize(("curvature", "rounds"), [(0.01, 10), (0.5, 3), (1.5, 40)])
+def test_what_noise_costs_after_some_steps(curvature, rounds):
+    weight = torch.zeros(20_000, dtype=torch.float64)
+    generator = seeded(3)
+    for _ in range(rounds):
+        noise = 2 * torch.randn(len(weight), dtype=torch.float64, generator=generator)
+        weight -= 0.8 * (curvature * weight + noise)
+    expected = cost_of_noise(curvature, 4.0, 0.8, rounds)
+    assert_mean(0.5 * curvature * weight.square(), mean=expected, variance=2 * expected**2)
+
+
+@pytest.mark.parametrize(
+    ("divided", "rounds", "best"), [(0, 1, 0.0), (0, 10**9, 0.5), (1, 1, 0.5), (1, 10**9, 0.75)], ids=str
+)
+def test_the_exponent_that_costs_least(divided, rounds, best):
+    """Curvature s^2; an optimiser that divides by the rms turns it into s^2 / s and the noise t^2 into t^2 / s^2."""
+    s = torch.logspace(0, -2, 200, dtype=torch.float64)
+
+    def cost(exponent):
+        noise = (s ** (1 - exponent)).square().sum() / s ** (-2 * exponent)
+        weight = cost_of_noise(s ** (2 - divided), noise / s ** (2 * divided), 1e-3, rounds)
+        return (weight * s**divided).sum()  # of the loss, whose curvature stays s^2
+
+    found = min((k / 100 for k in range(101)), key=cost)
+    assert found == pytest.approx(best, abs=0.011)

@@ -189,3 +189,9 @@ def ergodic_capacity(snr: float) -> float:
     if inverse > 600:  # exp overflows; e^x E_1(x) = 1/x - 1/x^2 + 2/x^3 - ...
         return snr * (1 - snr + 2 * snr**2) / math.log(2)
     return math.exp(inverse) * float(exp1(inverse)) / math.log(2)
+
+
+def cost_of_noise(curvature, noise, rate, rounds):
+    """Mean loss that noise of this variance in every step of SGD leaves on a quadratic, per direction."""
+    kept = (1 - rate * curvature) ** 2
+    return 0.5 * rate**2 * curvature * noise * (1 - kept**rounds) / (1 - kept)

@@ -36,8 +36,11 @@ COLOURS = (  # the first eight are told apart by colour-blind readers too
     "#000000",
     "#882255",
     "#999933",
+    "#7f3fbf",
+    "#8c564b",
+    "#117733",
 )
-MARKERS = "osD^vPX*h"
+MARKERS = "osD^vPX*h<p>"
 GREY = "0.35"
 _MOST_TICKS, _ENOUGH_TICKS = 10, {"linear": 5, "log": 4}
 _FAR_BELOW = 3.0  # on a log axis, a bar goes down to this fraction of the lowest mean before the rim cuts it

@@ -18,6 +18,9 @@ const CORNERS = {
   X: plus.map(turned),
   "*": star(5, 0.42).map(([x, y]) => [1.25 * x, 1.25 * y]),
   h: regular(6),
+  "<": [[-1, 0], [0.85, 0.95], [0.85, -0.95]],
+  p: regular(5),
+  ">": [[1, 0], [-0.85, 0.95], [-0.85, -0.95]],
 };
 const CROSS = "M-5-5L5 5M-5 5L5-5"; // a diverged point, on the rim
 

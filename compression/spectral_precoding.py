@@ -163,9 +163,10 @@ class SpectralPrecoding:
         noise = torch.zeros_like(unit, dtype=torch.float64)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()
+        decoded = rows * unit
         with torch.no_grad():
-            following = self._follow(rows.detach(), unit, state, noise, min(self.averaging, round / (round + 1)))
-        return split_parameters((rows * unit).view(estimate.shape), state.shapes), following
+            following = self._follow(rows.detach(), decoded, unit, state, noise, min(self.averaging, round / (round + 1)))
+        return split_parameters(decoded.view(estimate.shape), state.shapes), following
 
     def _scaled(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients [..., K, d] over their largest magnitude, a copy, and that [..., K, 1]; over 1 if norms do not count."""
@@ -200,15 +201,15 @@ class SpectralPrecoding:
                 yield shorter_first, Precoder(basis.view(len(flat), *basis.shape[-2:]), amplitudes)
 
     def _follow(
-        self, rows: Tensor, unit: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float
+        self, rows: Tensor, decoded: Tensor, unit: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float
     ) -> SpectralPrecodingState:
-        """The next state, from what was decoded, [R, d] times unit, and the noise before it; as it was in an outage.
+        """The next state, from what was decoded, rows [R, d] times unit, and the noise before it; as it was in an outage.
 
         keep: what averages keep of themselves; a plain mean at first.
         """
         nothing = largest(rows) == 0
         average = state.average.view(rows.shape)
-        average = torch.lerp(average, rows * unit, (1 - keep) * (~nothing).to(rows.dtype))
+        average = torch.lerp(average, decoded.detach(), (1 - keep) * (~nothing).to(rows.dtype))
         spectra: list[Spectrum] = []
         bases: list[Tensor] = []
         both = zip(self._walk(rows.unsqueeze(1), state), self._walk(average.unsqueeze(1), state), strict=True)

@@ -41,7 +41,7 @@ class Precoder(NamedTuple):
     basis: Tensor | None
     amplitudes: Tensor
 
-    def apply_(self, values: Tensor, factors: Tensor) -> None:
+    def apply_(self, values: Tensor, factors: Tensor | float = 1.0) -> None:
         """Multiply matrices [R, K, a, b] by factors [R, K, 1, 1] and by their run's G from the left, in place."""
         others = self.amplitudes[:, -1:].unsqueeze(1) * factors  # [R, K, 1, 1]
         if self.basis is None:

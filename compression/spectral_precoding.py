@@ -141,7 +141,7 @@ class SpectralPrecoding:
         """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
         decoded = delivered / self._weights(*self._scaled(memory), state)
         for values, precoder in self._walk(decoded, state):
-            precoder.inverse().apply_(values, decoded.new_ones(1))
+            precoder.inverse().apply_(values)
         memory.sub_(decoded, alpha=1 - self.momentum)
 
     def decode(
@@ -159,7 +159,7 @@ class SpectralPrecoding:
         unit = unit + (unit == 0)
         rows = (received / unit).mul_(1 - self.momentum)
         for values, precoder in self._walk(rows.unsqueeze(1), state):
-            precoder.inverse().apply_(values, rows.new_ones(1))
+            precoder.inverse().apply_(values)
         noise = torch.zeros_like(unit, dtype=torch.float64)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()

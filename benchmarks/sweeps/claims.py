@@ -131,9 +131,8 @@ class _Claim:
         """Remove the files, this process' own at last: until then nobody else can have made one of the dead's names anew."""
         with suppress(OSError):
             if self._is_ours():
-                for path, content in self._before.items():
-                    if _claims_in(path.parent).get(path) == content:
-                        path.unlink()
+                for path, _ in self._before.items() & _claims_in(self.path.parent).items():
+                    path.unlink()
                 self.path.unlink()
 
     def _is_ours(self) -> bool:

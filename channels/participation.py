@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.parameters import checked
 
 __all__ = ["EveryDevice", "RandomDropout", "Stragglers"]
@@ -116,7 +117,7 @@ def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
 
 def _of_devices(name: str, value: float | tuple[float, ...], num_devices: int, device: torch.device) -> Tensor:
     """One value for each device or one for all: float64 [K] or [1]."""
-    values = torch.tensor(_each(value), dtype=torch.float64, device=device)
+    values = constant(_each(value), dtype=torch.float64, device=device)
     if len(values) not in (1, num_devices):
         raise ValueError(f"{name} must hold one value or one for each of the {num_devices} devices, got {len(values)}")
     return values

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.draws import as_fading, draw_gains
 from laser_wireless.channels.fading.laws import NoFading
@@ -110,7 +111,7 @@ class RadioLink:
 
     def noise_for(self, symbols: Tensor) -> Tensor:
         """sigma^2 as float64 [...] on the device of the symbols."""
-        return torch.as_tensor(self.noise_variance, dtype=torch.float64, device=symbols.device)
+        return constant(self.noise_variance, dtype=torch.float64, device=symbols.device)
 
     def draw(
         self,
@@ -247,7 +248,7 @@ def large_scale(link_gain: LinkGain | None, num_devices: int, now: Round, device
         name = f"{getattr(link_gain, '__name__', None) or repr(link_gain)} "
         drawn = link_gain(num_devices, generator=now.of_one_run.generator("topology", 0, device))
     else:
-        drawn = torch.as_tensor(link_gain, dtype=torch.float64, device=device)
+        drawn = constant(link_gain, dtype=torch.float64, device=device)
     if not isinstance(drawn, Tensor) or drawn.shape != (num_devices,) or drawn.is_complex():
         found = f"{drawn.dtype} {list(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
         raise ValueError(f"link_gain {name}must hold one real power gain for each of the {num_devices} devices, got {found}")

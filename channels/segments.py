@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant, values_are_traced
+
 _FEW = 512  # up to here a Python loop over segments, or over runs of them, beats one gather over all symbols
 _WORTH_A_CALL = 1 << 12  # symbols per device and run, on average, for which a loop over any number of runs pays
 CHUNK = 1 << 14  # symbols per device that stay in a CPU's cache between two passes
@@ -95,6 +97,43 @@ class Segments:
         return np.diff(self._ends, prepend=0)
 
     @cached_property
+    def _cells(self) -> np.ndarray:
+        """In which cell of the grid each segment lies."""
+        per_cell = self.grid.symbols_per_cell
+        if isinstance(per_cell, int):
+            return (self._ends - 1) // per_cell
+        return np.searchsorted(np.cumsum(per_cell), self._ends)
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        """In which block each segment lies."""
+        return np.searchsorted(np.cumsum(self.block_sizes), self._ends)
+
+    @cached_property
+    def _straddled(self) -> np.ndarray:
+        """Segments that end within a pair."""
+        return np.flatnonzero(self._ends[:-1] % 2)
+
+    @cached_property
+    def _straddling(self) -> np.ndarray:
+        """The first symbol of each such pair."""
+        return self._ends[self._straddled] - 1
+
+    @cached_property
+    def _tensors(self) -> dict[tuple[str, torch.device, torch.dtype], Tensor]:
+        return {}
+
+    def _on(self, name: str, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+        """One of the arrays above as a tensor, made once for each device."""
+        if values_are_traced():
+            return torch.as_tensor(getattr(self, name), dtype=dtype, device=device)
+        key = (name, device, dtype)
+        if key not in self._tensors:
+            with torch.inference_mode(False):
+                self._tensors[key] = torch.as_tensor(getattr(self, name), dtype=dtype, device=device)
+        return self._tensors[key]
+
+    @cached_property
     def are_blocks(self) -> bool:
         """Whether each block is one segment."""
         return self.num_segments == len(self.block_sizes)
@@ -163,17 +202,15 @@ class Segments:
 
     def straddled_like(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
         """The segments that end within a pair, and the first symbol of each such pair: int64 [n] each."""
-        first = np.flatnonzero(self._ends[:-1] % 2)
-        places = self._ends[first] - 1
-        return torch.as_tensor(first, device=symbols.device), torch.as_tensor(places, device=symbols.device)
+        return self._on("_straddled", symbols.device), self._on("_straddling", symbols.device)
 
     def lengths_like(self, values: Tensor) -> Tensor:
         """Symbols of each segment: [G], dtype and device of `values`."""
-        return torch.as_tensor(self._lengths, dtype=values.dtype, device=values.device)
+        return self._on("_lengths", values.device, values.dtype)
 
     def lengths_on(self, device: torch.device) -> Tensor:
         """Symbols of each segment: int64 [G]."""
-        return torch.as_tensor(self._lengths, device=device)
+        return self._on("_lengths", device)
 
     def gains_of(self, cells: Tensor) -> Tensor:
         """Spread gains [..., T F] or [..., 1] of the cells over the segments: [..., G] or [..., 1]."""
@@ -183,25 +220,18 @@ class Segments:
             all_in_use = (self.grid.num_cells - 1) * self.grid.symbols_per_cell < self.num_symbols
             if all_in_use and self.grid.num_cells == self.num_segments:
                 return cells  # no block ends within a cell
-            cell = (self._ends - 1) // self.grid.symbols_per_cell
-        else:
-            cell = np.searchsorted(np.cumsum(self.grid.symbols_per_cell), self._ends)
-        return cells[..., torch.as_tensor(cell, device=cells.device)]
-
-    def _block_of_segment(self, device: torch.device) -> Tensor:
-        block = np.searchsorted(np.cumsum(self.block_sizes), self._ends)
-        return torch.as_tensor(block, device=device)
+        return cells[..., self._on("_cells", cells.device)]
 
     def sum_in_blocks(self, values: Tensor) -> Tensor:
         """Add up values [..., G] of the segments within each block: [..., B]."""
         if self.are_blocks:
             return values
         total = values.new_zeros(*values.shape[:-1], len(self.block_sizes))
-        return total.index_add(-1, self._block_of_segment(values.device), values)
+        return total.index_add(-1, self._on("_blocks", values.device), values)
 
     def from_blocks(self, values: Tensor) -> Tensor:
         """Spread values [..., B] of the blocks over their segments: [..., G]."""
-        return values if self.are_blocks else values[..., self._block_of_segment(values.device)]
+        return values if self.are_blocks else values[..., self._on("_blocks", values.device)]
 
     def expand(self, values: Tensor) -> Tensor:
         """Spread values [..., G] of the segments over their symbols: [..., S]."""
@@ -222,7 +252,7 @@ class Segments:
         if self.are_blocks:
             return values
         lengths = self.lengths_like(values)
-        sizes = torch.as_tensor(self.block_sizes, dtype=values.dtype, device=values.device)
+        sizes = constant(self.block_sizes, dtype=values.dtype, device=values.device)
         return self.sum_in_blocks(values * lengths) / sizes
 
 

@@ -185,13 +185,19 @@ def _normalise(
     unit = unit.masked_fill(unit == 0, 1)
     least = torch.finfo(y.dtype).eps ** 2
     known = noise_variance is not None
-    noise = torch.as_tensor(noise_variance if known else 0.0, dtype=torch.float64, device=y.device)
+    noise = _float64(0.0 if noise_variance is None else noise_variance, y)
     noise = (noise.sqrt() / unit.double()).square().nan_to_num(_LOUDEST).clamp(least, _LOUDEST).to(y.dtype)
     if prior is not None:
-        variance = torch.as_tensor(prior.variance, dtype=torch.float64, device=y.device).sqrt() / unit.double()
-        rho = torch.as_tensor(prior.rho, dtype=y.dtype, device=y.device)
-        prior = Prior(rho, variance.square().clamp(max=_LOUDEST).to(y.dtype))
+        variance = _float64(prior.variance, y).sqrt() / unit.double()
+        prior = Prior(_float64(prior.rho, y).to(y.dtype), variance.square().clamp(max=_LOUDEST).to(y.dtype))
     return _Problem(y / unit, unit, noise, known, prior, pooled)
+
+
+def _float64(value: float | Tensor, like: Tensor) -> Tensor:
+    """A number or a tensor in float64 on the device of another; a number is written there, not copied."""
+    if isinstance(value, Tensor):
+        return value.to(like.device, torch.float64)
+    return like.new_full((), value, dtype=torch.float64)
 
 
 def _latest(steps: Iterator[tuple[Tensor, Tensor]], iterations: int) -> Tensor:

@@ -87,7 +87,7 @@ class GaussianProjection:
         projection: "gaussian", entries N(0, 1/s); "hadamard", s random rows of a Hadamard matrix with random signs, scaled
             by 1/sqrt(s): quicker, and the better one for equal symbols.
         mean_removal: send the mean apart, where s >= 8.
-        redraw: a new projection in each round.
+        redraw: a new projection in each round, drawn by the CPU; a GPU waits for it.
         iterations: of (O)AMP; from 10 on, heavy-tailed gradients gain less than 1 %, entries near the limit more.
         error_feedback: keep what was not selected, and what a silent or clipped device could not send.
     """

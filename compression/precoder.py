@@ -66,8 +66,8 @@ class Precoder(NamedTuple):
             r = self.basis.shape[2]
             along = torch.stack([_energies(basis.clone().mT @ one) for one, basis in zip(values, self.basis, strict=True)])
             energies = torch.cat([along, energies - along.sum(1, keepdim=True)], dim=1)
-        counts = torch.full((r + 1,), float(b), dtype=torch.float64, device=values.device)
-        counts[-1] = (a - r) * b
+        counts = values.new_full((r + 1,), b, dtype=torch.float64)
+        counts[-1].fill_((a - r) * b)
         per_symbol = noise / self.amplitudes.squeeze(2).double().square()
         return Spectrum(energies - counts * per_symbol, per_symbol, counts)
 
@@ -110,7 +110,7 @@ def amplitudes_of(spectra: Sequence[Spectrum], error: float, exponent: float) ->
     mean = (energy / sum(s.counts.sum() for s in spectra)).unsqueeze(1)
     ratios = [(strength / (mean + (mean == 0))).clamp(min=_WEAKEST) for strength in strengths]
     unknown = [(mean == 0) | (s.counts == 0) for s in spectra]
-    exponents = mean.new_tensor(-exponent / 2).expand(len(mean))
+    exponents = mean.new_full((len(mean),), -exponent / 2)
     return [power(ratio.masked_fill(none, 1), exponents) for ratio, none in zip(ratios, unknown, strict=True)]
 
 

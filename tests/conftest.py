@@ -12,6 +12,14 @@ def device(request):
 
 
 @pytest.fixture
+def deterministic_algorithms():
+    """On a GPU sums over a hash are added in any order unless torch is asked not to."""
+    torch.use_deterministic_algorithms(torch.cuda.is_available())
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
 def global_rng_untouched():
     """Fail the test if it moved torch's global generator."""
     before = torch.random.get_rng_state()

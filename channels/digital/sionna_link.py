@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.sionna_runtime import device_name, load_sionna
 
@@ -96,8 +97,8 @@ class LdpcLink:
     def bits(self, snr: Tensor, num_channel_uses: Tensor) -> Tensor:
         """Return the payload of the fastest format that the SNR carries, 0 if none; see `Link`."""
         num_blocks, formats = self.formats(_whole(num_channel_uses))
-        payloads = torch.tensor([0, *(num_blocks * f.payload for f in formats)], dtype=torch.float64, device=snr.device)
-        thresholds = torch.tensor([f.threshold for f in formats], dtype=torch.float64, device=snr.device)
+        payloads = constant([0, *(num_blocks * f.payload for f in formats)], dtype=torch.float64, device=snr.device)
+        thresholds = constant([f.threshold for f in formats], dtype=torch.float64, device=snr.device)
         return payloads[torch.bucketize(snr, thresholds, right=True)]
 
     def arrivals(self, snr: Tensor, bits: Tensor, num_channel_uses: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.energy.schedules import Schedule
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.participation import Participation
@@ -105,8 +106,8 @@ def budget_of_round(budget: float | Sequence[float] | Tensor | Schedule, round: 
     if isinstance(value, float | int):
         if not 0 <= value < math.inf:
             raise ValueError(f"energy_budget must be finite and >= 0, but the schedule gave {value} for round {round}")
-        return torch.full((1,), float(value), dtype=torch.float64, device=like.device)
-    tensor = torch.as_tensor(value, dtype=torch.float64, device=like.device)
+        return constant((float(value),), dtype=torch.float64, device=like.device)
+    tensor = constant(value, dtype=torch.float64, device=like.device)
     return tensor if tensor.ndim else tensor.unsqueeze(0)
 
 
@@ -181,7 +182,7 @@ class LeastNoiseAllocation:
 
     def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
         """Return weights: float64 [..., 1, B]."""
-        lengths = torch.tensor(block_sizes, dtype=norms.dtype, device=norms.device)
+        lengths = constant(block_sizes, dtype=norms.dtype, device=norms.device)
         return air.max(norms, dim=-2) * lengths.sqrt()
 
 
@@ -198,5 +199,5 @@ class UniformAllocation:
 
     def __call__(self, norms: Tensor, block_sizes: tuple[int, ...], air: Air) -> Tensor:
         """Return weights: float64 [1, B]."""
-        weights = block_sizes if self.per_symbol else [1] * len(block_sizes)
-        return torch.tensor([weights], dtype=norms.dtype, device=norms.device)
+        weights = block_sizes if self.per_symbol else (1,) * len(block_sizes)
+        return constant(weights, dtype=norms.dtype, device=norms.device).unsqueeze(0)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.segments import Grid
 
@@ -93,13 +94,13 @@ class GaussMarkov:
 
     def _correlations(self, grid: Grid, num_devices: int, device: torch.device) -> tuple[Tensor, Tensor]:
         if self.doppler_hz is None:
+            assert self.correlation is not None
             slot = 1.0 if self.slot_correlation is None else self.slot_correlation
-            given = torch.tensor([self.correlation, slot], dtype=torch.float64, device=device)
+            given = constant((self.correlation, slot), dtype=torch.float64, device=device)
             return given[0].view(1, 1, 1, 1), given[1].view(1, 1, 1, 1)
         slot_s, gap_s = _slot_and_gap(grid, self.round_interval_s)
-        turns = 2 * math.pi * _per_device(self.doppler_hz, num_devices, torch.device("cpu")).view(-1, 1, 1, 1)
-        between, within = torch.special.bessel_j0(turns * gap_s), torch.special.bessel_j0(turns * slot_s)
-        return between.to(device), within.to(device)
+        turns = 2 * math.pi * _per_device(self.doppler_hz, num_devices, device).view(-1, 1, 1, 1)
+        return torch.special.bessel_j0(turns * gap_s), torch.special.bessel_j0(turns * slot_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +258,7 @@ def _per_device(value: float | list[float], num_devices: int, device: torch.devi
     values = list(value) if isinstance(value, list | tuple) else [value]
     if len(values) not in (1, num_devices):
         raise ValueError(f"doppler_hz must hold one number or one for each of the {num_devices} devices, got {len(values)}")
-    return torch.tensor(values, dtype=torch.float64, device=device)
+    return constant(values, dtype=torch.float64, device=device)
 
 
 def _check_motion(doppler_hz: float | list[float], round_interval_s: float | None) -> None:

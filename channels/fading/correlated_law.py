@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.fading.alpha_mu import AlphaMu, Nakagami, Weibull, as_alpha_mu
 from laser_wireless.channels.fading.contract import FadingProcess
 from laser_wireless.channels.parameters import checked
@@ -75,7 +76,7 @@ def _gamma_of_exponential(e: Tensor, mu: float) -> Tensor:
     if mu == 1:
         return e
     start, step, table = _quantiles(mu)
-    values = torch.tensor(table, dtype=torch.float64, device=e.device)
+    values = constant(table, dtype=torch.float64, device=e.device)
     place = ((e.log() - start) / step).clamp(0, len(table) - 1.001)
     below = place.floor().long()
     return torch.lerp(values[below], values[below + 1], place - below).exp()

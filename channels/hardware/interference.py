@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.hardware.impairments import Generators, Radio, check_samples
 from laser_wireless.channels.parameters import checked
 
@@ -39,7 +40,7 @@ class OtherCells:
         """Return the samples with the other devices' signals; see `Impairment`."""
         check_samples(x)
         real = torch.float32 if x.dtype == torch.complex64 else torch.float64
-        amplitude = (2 * torch.as_tensor(self.powers, dtype=real, device=x.device).reshape(-1)).sqrt()
+        amplitude = (2 * constant(self.powers, dtype=real, device=x.device).reshape(-1)).sqrt()
         h = _gaussian((*x.shape[:-1], len(amplitude)), x, generators.round)  # [..., N_r, M]
         s = _gaussian((*x.shape[:-2], len(amplitude), x.shape[-1]), x, generators.samples)
         return x + (h * amplitude) @ s

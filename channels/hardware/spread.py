@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.hardware.impairments import Generators
 from laser_wireless.channels.parameters import checked
 
@@ -92,7 +93,7 @@ def property_of_rows(
         ValueError: as many numbers as there are rows were expected.
     """
     if not callable(value):
-        numbers = torch.as_tensor(value, dtype=torch.float64, device=x.device).reshape(-1, 1)
+        numbers = constant(value, dtype=torch.float64, device=x.device).reshape(-1, 1)
         if len(numbers) not in (1, x.shape[-2]):
             raise ValueError(
                 f"{name} must hold one number or one for each of the {x.shape[-2]} rows (devices or receive antennas), "

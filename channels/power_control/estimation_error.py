@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.round import LOCAL, Air
 from laser_wireless.channels.signals import wide
 
@@ -42,7 +43,7 @@ def mean_square_error(
     """
     powers = norms.double().square()
     missing = (wide(coefficients) - 1 / count_devices(powers, air)).abs().square()
-    variance = torch.as_tensor(noise_variance, dtype=torch.float64, device=powers.device).unsqueeze(-1)
+    variance = constant(noise_variance, dtype=torch.float64, device=powers.device).unsqueeze(-1)
     return air.sum(missing * powers, dim=-2).squeeze(-2) + noise_gain.double() * variance * num_symbols
 
 

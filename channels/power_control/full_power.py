@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.power_control.contract import Agreement, Transceiver
 from laser_wireless.channels.power_control.estimation_error import count_devices, delivered_share, least_error_scale
@@ -97,7 +98,7 @@ class OpenLoop:
         self, h: Tensor, norms: Tensor, energy: Tensor, noise_variance: Tensor, *, agreement: Agreement
     ) -> Transceiver:
         """Return the transceiver of a round; see `PowerControl`. Differentiable."""
-        sizes = torch.tensor(agreement.segments.block_sizes, dtype=torch.float64, device=norms.device)
+        sizes = constant(agreement.segments.block_sizes, dtype=torch.float64, device=norms.device)
         power = torch.full((1, 1), self.p0, dtype=torch.float64, device=norms.device)
         if agreement.link_gain is not None:
             power = power * agreement.link_gain.double().unsqueeze(-1) ** -self.alpha

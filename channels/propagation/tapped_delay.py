@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from laser_wireless.channels.constants import constant
 from laser_wireless.channels.parameters import checked
 from laser_wireless.channels.propagation.delay_profiles import DelayProfile, exponential, from_decibels, from_table
 
@@ -156,7 +157,7 @@ class TappedDelayLine:
         start = 0.0 if afresh else round * (self.round_interval_s or 0.0)
         elapsed = start + times.double()
         a = torch.cat([self._amplitudes(state, part) for part in elapsed.split(self._times_at_once(num_devices))], dim=-1)
-        tau = torch.tensor(self.delay_profile.delays, dtype=torch.float64, device=times.device)
+        tau = constant(self.delay_profile.delays, dtype=torch.float64, device=times.device)
         return a, tau.expand(num_devices, -1), state
 
     def _times_at_once(self, num_devices: int) -> int:
@@ -180,11 +181,11 @@ class TappedDelayLine:
     def _amplitudes(self, state: dict[str, Tensor], elapsed: Tensor) -> Tensor:
         """Path amplitudes at times elapsed [T] since the start of the run: complex64 [K, N_r, P, T]."""
         profile, device = self.delay_profile, elapsed.device
-        doppler = torch.tensor(self._dopplers, dtype=torch.float64, device=device)
+        doppler = constant(self._dopplers, dtype=torch.float64, device=device)
         turns = doppler.view(-1, 1, 1, 1) * elapsed * state["cosines"].unsqueeze(-1)
         waves = _unit(turns)  # [K, P, N, T]
         a = (_unit(state["phases"]).transpose(1, 2) @ waves).transpose(1, 2)
-        powers = torch.tensor(profile.powers, dtype=torch.float32, device=device) / self.num_sinusoids
+        powers = constant(profile.powers, dtype=torch.float32, device=device) / self.num_sinusoids
         a = a * powers.sqrt().unsqueeze(-1)
         if profile.line_of_sight == 0:
             return a

@@ -37,7 +37,7 @@ def unit_vector(v: Tensor) -> Tensor:
     zero = largest == 0
     scaled = v / largest.masked_fill(zero, 1)
     first = torch.zeros_like(v)
-    first[..., 0, :] = 1
+    first[..., 0, :].fill_(1)
     scaled = torch.where(zero, first, scaled)
     return scaled / torch.linalg.vector_norm(scaled, dim=-2, keepdim=True)
 

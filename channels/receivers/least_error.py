@@ -104,7 +104,10 @@ def _least_error(arriving: Tensor, power: Tensor, noise_variance: Tensor, num_co
 
 
 def _pseudo_inverse(covariance: Tensor) -> Tensor:
-    """Of Hermitian matrices [..., n, n]; NaN if the eigenvalues are not found, so that the round is invalid and says so."""
+    """Of Hermitian matrices [..., n, n]; NaN if the eigenvalues are not found, so that the round is invalid and says so.
+
+    Whether they are found torch asks a GPU on the host: the one place of a round that waits for it.
+    """
     try:
         return torch.linalg.pinv(covariance, rtol=_SINGULAR, hermitian=True)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]

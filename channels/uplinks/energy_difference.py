@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from laser_wireless.channels.carrier import check_bandwidth, seconds
+from laser_wireless.channels.constants import taken
 from laser_wireless.channels.energy.allocation import (
     Allocation,
     Budget,
@@ -194,7 +195,7 @@ class EnergyDifference:
         link_gain = start.link_gain
         if link_gain is None:
             link_gain = torch.ones(num_devices, dtype=torch.float64, device=symbols.device)
-        norms = message.sums if share_as is None else message.sums[..., list(share_as)]
+        norms = message.sums if share_as is None else taken(message.sums, share_as)
         current = shares_of(self.allocation, norms, segments.block_sizes, now.air)
         shares = self.scale.shares(current, last)
         energy = (start.budget * spendable(symbols.dtype, symbols.shape[-1])).unsqueeze(-1) * shares

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from laser_wireless.channels.carrier import Carrier
+from laser_wireless.channels.constants import taken
 from laser_wireless.channels.csi.observation import Known
 from laser_wireless.channels.energy.allocation import Energies
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl, Transceiver
@@ -41,7 +42,7 @@ class MeasuredMessage(NamedTuple):
         norms = self.norms
         if not self.segments.are_blocks:
             norms = root(self.segments.sum_in_blocks(norms.square()))
-        return norms if share_as is None else norms[..., list(share_as)]
+        return norms if share_as is None else taken(norms, share_as)
 
 
 class Design(NamedTuple):

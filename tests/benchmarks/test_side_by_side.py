@@ -64,19 +64,23 @@ def contents(root, count):
     return found
 
 
-def alone(root, runs):
+def alone(root, runs, device=CPU):
     for member in members_in(root, runs):
-        train(member.run, member.folder, device=CPU)
+        train(member.run, member.folder, device=device)
     return contents(root, len(runs))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_folder_is_that_of_the_run_alone(scheme, tmp_path):
+def test_each_folder_is_that_of_the_run_alone(scheme, device, tmp_path):
     runs, told = runs_of(scheme), []
-    rows = train_together(members_in(tmp_path / "together", runs), device=CPU, tell=told.append)
+    rows = train_together(members_in(tmp_path / "together", runs), device=device, tell=told.append)
     assert [row["status"] for row in rows] == ["done", "done", "done", "diverged"]
-    assert contents(tmp_path / "together", 4) == alone(tmp_path / "alone", runs)
     assert told == []
+    found, wanted = contents(tmp_path / "together", 4), alone(tmp_path / "alone", runs, device)
+    if device.type == "cpu":
+        assert found == wanted
+    for one, other in zip(found[:3], wanted[:3], strict=True):  # a GPU rounds several runs otherwise
+        assert one[2]["validation"]["loss"] == pytest.approx(other[2]["validation"]["loss"], rel=1e-3)
     assert len({row["metrics"]["validation"]["loss"] for row in rows[:3]}) == 3  # not one run four times
 
 

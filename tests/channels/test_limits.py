@@ -45,7 +45,10 @@ def test_one_device_is_a_wire_with_noise(device):
 def test_basebands_agree_bit_by_bit_without_fading(num_devices, coherence, device):
     u = random_message(num_devices, LAYOUT, device=device)
     options = {"coherence": coherence}
-    assert torch.equal(estimate(u, baseband="real", **options), estimate(u, baseband="complex", **options))
+    real, complex = (estimate(u, baseband=baseband, **options) for baseband in ("real", "complex"))
+    if device.type == "cpu":
+        assert torch.equal(real, complex)
+    torch.testing.assert_close(real, complex, rtol=1e-6, atol=1e-6)  # a GPU's products of two shapes round otherwise
 
 
 @pytest.mark.parametrize("fading", FADINGS, ids=name_of)

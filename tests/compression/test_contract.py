@@ -46,7 +46,7 @@ def test_encoding_leaves_gradients_state_and_global_rng_alone(compressor, global
 
 
 @every_compressor
-def test_same_seed_gives_the_same_run(compressor, device):
+def test_same_seed_gives_the_same_run(compressor, device, deterministic_algorithms):
     one, other = (
         [flat(run.step(random_gradients(3, seed=t).to(device)).decoded) for t in range(3)]
         for run in (Run(compressor, AnalogUplink(energy_budget=1.0, fading=Rayleigh()), device=device) for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
 import scipy.stats
@@ -31,9 +32,10 @@ def assert_standard_normal(samples: Tensor) -> None:
     assert_mean(samples.double().square(), mean=1, variance=2)
 
 
-def assert_distributed(samples: Tensor, cdf: str, *args: float) -> None:
+def assert_distributed(samples: Tensor, cdf: str | Callable[..., object], *args: float) -> None:
     """Fail when a Kolmogorov-Smirnov test rejects the distribution."""
-    pvalue = scipy.stats.kstest(samples.flatten().double().numpy(), cdf, args=args).pvalue
+    function = getattr(scipy.stats, cdf)(*args).cdf if isinstance(cdf, str) else cdf
+    pvalue = scipy.stats.kstest(samples.flatten().double().numpy(), function).pvalue
     assert pvalue >= FALSE_ALARM, f"not {cdf}{args}: p = {pvalue:.2g}"
 
 

@@ -55,18 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
     cases = QUICK if options.quick else CASES
     load = _load()
+    known = facts(device, options.threads)
     measurements = {}
     for name in options.cases or cases:
         print(f"{name} ...", file=sys.stderr, flush=True)
         seconds = 0.0 if options.quick else options.seconds
         work = partial(measure, cases[name], device=device, threads=options.threads, seconds=seconds)
         measurements[name] = channels.in_own_process(work)
-    known = facts(device, options.threads) | {"load average (1 min) before and after": f"{load} and {_load()}"}
+        known["load average (1 min) before and after"] = f"{load} and {_load()}"
+        if options.output:  # case by case, so that none is lost
+            write = to_csv if options.output.suffix == ".csv" else to_markdown
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_text(write(known, measurements))
     print(to_markdown(known, measurements))
-    if options.output:
-        write = to_csv if options.output.suffix == ".csv" else to_markdown
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(write(known, measurements))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

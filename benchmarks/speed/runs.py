@@ -72,27 +72,37 @@ class Timing:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Time what is asked for, print the table, and write it where asked."""
+    """Time what is asked for; print the table, and write it where asked, row by row as they are known."""
     options = _options(arguments)
-    rows = ["| scheme | threads | runs together | ms | gain | plain | equal | MB |", "|---|---|---|---|---|---|---|---|"]
+    known = facts(options.device, max(options.threads)) | {"threads": ", ".join(map(str, options.threads))}
+    lines = [
+        *(f"- {name}: {value}" for name, value in known.items()),
+        "",
+        "| scheme | threads | runs together | ms | gain | plain | equal | MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    print(*lines, sep="\n")
     for threads in options.threads:
         for scheme in options.schemes:
             work = partial(measure_runs, scheme, options.together, options.device, threads=threads, rounds=options.rounds)
-            timing = in_own_process(work)
-            rows.append(_row(scheme, threads, "alone", timing.alone, timing, ""))
-            for count in options.together:
-                if count in timing.together:
-                    difference = timing.difference[count]
-                    equal = "yes" if difference == 0 else f"to {difference:.0e}"
-                    rows.append(_row(scheme, threads, str(count), timing.together[count], timing, equal))
-                else:
-                    rows.append(f"| {scheme} | {threads} | {count} | one by one: sums are rounded otherwise | | | | |")
-    known = facts(options.device, max(options.threads)) | {"threads": ", ".join(map(str, options.threads))}
-    text = "\n".join([*(f"- {name}: {value}" for name, value in known.items()), "", *rows, ""])
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text)
+            rows = _rows(scheme, threads, options.together, in_own_process(work))
+            print(*rows, sep="\n", flush=True)
+            lines += rows
+            if options.output:
+                options.output.parent.mkdir(parents=True, exist_ok=True)
+                options.output.write_text("\n".join([*lines, ""]))
+
+
+def _rows(scheme: str, threads: int, together: Sequence[int], timing: Timing) -> list[str]:
+    rows = [_row(scheme, threads, "alone", timing.alone, timing, "")]
+    for count in together:
+        if count in timing.together:
+            difference = timing.difference[count]
+            equal = "yes" if difference == 0 else f"to {difference:.0e}"
+            rows.append(_row(scheme, threads, str(count), timing.together[count], timing, equal))
+        else:
+            rows.append(f"| {scheme} | {threads} | {count} | one by one: sums are rounded otherwise | | | | |")
+    return rows
 
 
 def _row(scheme: str, threads: int, together: str, seconds: float, timing: Timing, equal: str) -> str:

@@ -4,16 +4,15 @@ There is one generator per purpose, derived from (seed, stream, round): two sche
 same noise, a resumed run continues bit for bit, and every process of a distributed run can redraw what the others drew.
 torch's global generator is never touched.
 
-An `Air` says over what the devices' sum runs: the device axis of one tensor (`LocalAir`), or that axis and then the
-processes of a group. Whatever devices must agree on (a common amplitude, the number of active devices) goes through the
-same object.
+An `Air` says where the devices are: rows of one tensor (`LocalAir`), or of those that the processes of a group hold. Their
+sum, and whatever they must agree on, goes through it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -95,7 +94,11 @@ class StackedStreams:
 
 
 class Air(Protocol):
-    """Reduces a tensor over all devices, wherever they live; the reduced axis is kept with length one."""
+    """Brings the devices together, wherever they live: adds up over them, and lets all know what all must know.
+
+    Reductions keep the reduced axis with length one. What is drawn or decided for all devices is drawn and decided by every
+    process alike, from what `gather` made known; a process then takes its `own` part.
+    """
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
         """Sum over the devices along `dim`."""
@@ -107,6 +110,14 @@ class Air(Protocol):
 
     def max(self, x: Tensor, dim: int) -> Tensor:
         """Maximum over the devices along `dim`."""
+        ...
+
+    def gather(self, x: Tensor, dim: int) -> Tensor:
+        """The entries of all devices, in their order, of what every process has for its own along `dim`."""
+        ...
+
+    def own(self, x: Tensor, dim: int) -> Tensor:
+        """The entries of this process's devices, a view, of what there is for all along `dim`; of length 1 as it is."""
         ...
 
 
@@ -124,6 +135,14 @@ class LocalAir:
     def max(self, x: Tensor, dim: int) -> Tensor:
         """Maximum along `dim`, kept with length one."""
         return x.amax(dim, keepdim=True)
+
+    def gather(self, x: Tensor, dim: int) -> Tensor:
+        """All entries: x itself."""
+        return x
+
+    def own(self, x: Tensor, dim: int) -> Tensor:
+        """All entries: x itself."""
+        return x
 
     def __repr__(self) -> str:
         return "LocalAir()"
@@ -150,6 +169,11 @@ class Round:
     def num_run_axes(self) -> int:
         """1 if several runs are computed together, along the first axis; else 0."""
         return int(isinstance(self.streams, StackedStreams))
+
+    @property
+    def of_all_devices(self) -> Round:
+        """The round where tensors hold all devices, wherever they live."""
+        return self if self.air is LOCAL else replace(self, air=LOCAL)
 
     @property
     def of_one_run(self) -> Streams:

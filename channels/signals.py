@@ -248,13 +248,13 @@ def superpose(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Ai
         for y, c, u in zip(*rows[:2], rows[2].split(symbols.shape[-2]), strict=True):  # run after run, in the cache
             _superpose_in_pieces_(y, c, u, segments)
         return onto
-    sums = superposed(coefficients, symbols, segments, air)
+    sums = superposed(coefficients, symbols, segments)
     total = sums.squeeze(-2) if sums.shape[-2] == 1 else sums[..., 0, :] + _times_j(sums[..., 1, :])
-    return onto.add_(total)
+    return onto.add_(air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2))
 
 
-def superposed(coefficients: Tensor, symbols: Tensor, segments: Segments, air: Air) -> Tensor:
-    """Sum over the devices of coefficient times symbol, the coefficient being constant over a segment.
+def superposed(coefficients: Tensor, symbols: Tensor, segments: Segments) -> Tensor:
+    """Sum over the devices in this process of coefficient times symbol, the coefficient being constant over a segment.
 
     The symbols are read once and never copied where segments are few: each segment is one small matrix product.
 
@@ -262,13 +262,11 @@ def superposed(coefficients: Tensor, symbols: Tensor, segments: Segments, air: A
         coefficients: real [..., C, K, G], C sums at once (in-phase and quadrature part, antennas), K devices, G segments.
         symbols: real [..., K, S].
         segments: of the S symbols.
-        air: adds up.
 
     Returns:
         real [..., C, S], the sums.
     """
-    total = _SUMS[segments.kind](coefficients, symbols, segments)
-    return air.sum(total.unsqueeze(-2), dim=-2).squeeze(-2)
+    return _SUMS[segments.kind](coefficients, symbols, segments)
 
 
 def superposed_plainly(coefficients: Tensor, symbols: Tensor, segments: Segments) -> Tensor:

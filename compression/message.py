@@ -116,6 +116,11 @@ def check_gradients(gradients: Tensor, shapes: tuple[tuple[int, ...], ...], runs
         )
 
 
+def in_process(state: Any, first: int, num_devices: int) -> Any:
+    """The state for encoding devices first, first + 1, ... of num_devices: a scheme that one of them leads must know."""
+    return state._replace(own=(first, num_devices)) if "own" in getattr(state, "_fields", ()) else state
+
+
 def split_parameters(rows: Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
     """Views [..., *shape] of each parameter in rows [..., d]."""
     pieces = torch.split_with_sizes(rows, sizes_of(shapes), -1)

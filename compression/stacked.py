@@ -35,7 +35,7 @@ def unstack_state(state: Any) -> list[Any]:
 
 def _changing(state: Any) -> list[str]:
     """Fields in which runs differ."""
-    return [name for name in state._fields if name not in ("shapes", "runs")]
+    return [name for name in state._fields if name not in ("shapes", "runs", "own")]
 
 
 def _stacked(values: list[Any]) -> Any:

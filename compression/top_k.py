@@ -20,11 +20,15 @@ from laser_wireless.compression.shared_draws import check_fraction, draw_subset,
 
 
 class TopKState(NamedTuple):
-    """What all parties know: where this round's entries lie in a row of d numbers, int64 [..., sum of k_b]."""
+    """What all parties know: where this round's entries lie in a row of d numbers, int64 [..., sum of k_b].
+
+    own: the first of the devices whose gradients are encoded, and how many there are in all processes; None for all.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
     places: Tensor
     runs: tuple[int, ...] = ()
+    own: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,11 @@ class TopK:
     def encode(self, gradients: Tensor, state: TopKState, *, round: int) -> Message:
         """Return the values at this round's places and, from the leader, the bits of the next ones; block after block."""
         check_gradients(gradients, state.shapes, state.runs)
-        leader = round % gradients.shape[-2]
-        magnitudes = gradients[..., leader, :].detach().abs().scatter(-1, state.places, -1)
+        first, num_devices = state.own or (0, gradients.shape[-2])
+        leader = round % num_devices - first
+        leads = 0 <= leader < gradients.shape[-2]  # or the leader is a device of another process
+        if leads:
+            magnitudes = gradients[..., leader, :].detach().abs().scatter(-1, state.places, -1)
         sent = gradients.gather(-1, _of_devices(state, gradients))
         values = torch.split_with_sizes(sent, self.counts(state.shapes), -1)
         blocks: list[Tensor] = []
@@ -85,10 +92,11 @@ class TopK:
             share_as.append(len(blocks) - 1)
             bits.append(32)
             if length := _index_bits(size):
-                best = magnitudes[..., start : start + size].topk(count, sorted=False).indices
-                word = best.unsqueeze(-1) >> torch.arange(length, device=best.device)
                 block = gradients.new_zeros(*gradients.shape[:-1], count * length)
-                block[..., leader, :] = (2 * (word & 1) - 1).flatten(-2).to(block.dtype)
+                if leads:
+                    best = magnitudes[..., start : start + size].topk(count, sorted=False).indices
+                    word = best.unsqueeze(-1) >> torch.arange(length, device=best.device)
+                    block[..., leader, :] = (2 * (word & 1) - 1).flatten(-2).to(block.dtype)
                 blocks.append(block)
                 share_as.append(len(blocks) - 2)
                 bits.append(1)
@@ -109,7 +117,7 @@ class TopK:
         noise_variance: Tensor | None = None,
         out: Sequence[Tensor] | None = None,
     ) -> tuple[list[Tensor], TopKState]:
-        """Put the values in their places, zeros elsewhere, and decide the next places; the old ones if nothing arrived."""
+        """Put the values in their places, zeros elsewhere, and decide the next places; the old ones if no bit arrived."""
         values, bits = self._values_and_bits(estimate, state.shapes)
         row = estimate.new_zeros(*estimate.shape[:-1], sum(sizes_of(state.shapes)))
         row = row.scatter_add(-1, state.places, values / _times_sent(state))
@@ -121,7 +129,8 @@ class TopK:
                 continue
             weights = 1 << torch.arange(_index_bits(size), device=word.device)
             index = ((word.detach().unflatten(-1, (count, -1)) > 0) * weights).sum(-1) % size
-            places.append(torch.where(word.detach().any(-1, keepdim=True), start + index, before))
+            heard = word.detach().abs().amax(-1, keepdim=True) > torch.finfo(word.dtype).eps  # bits are 1 or -1, over K
+            places.append(torch.where(heard, start + index, before))
         return split_parameters(row, state.shapes), state._replace(places=torch.cat(places, dim=-1))
 
     def _parameters(self, shapes: tuple[tuple[int, ...], ...]) -> Iterator[tuple[int, int, int]]:

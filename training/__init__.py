@@ -3,5 +3,18 @@
 from laser_wireless.training.averaging import averaged_model
 from laser_wireless.training.bridge import UplinkBridge
 from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
+from laser_wireless.training.ddp import UplinkHookState, uplink_hook
+from laser_wireless.training.processes import ProcessAir
 
-__all__ = ["UplinkBridge", "averaged_model", "load_checkpoint", "save_checkpoint"]
+UplinkState = UplinkHookState  # as in torch's own hooks: PowerSGDState, powerSGD_hook
+
+__all__ = [
+    "ProcessAir",
+    "UplinkBridge",
+    "UplinkHookState",
+    "UplinkState",
+    "averaged_model",
+    "load_checkpoint",
+    "save_checkpoint",
+    "uplink_hook",
+]

@@ -27,12 +27,13 @@ from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.ledger import Faults
 from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
-from laser_wireless.compression.message import split_parameters
+from laser_wireless.compression.message import in_process, split_parameters
 from laser_wireless.training.batched import batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
 from laser_wireless.training.gradient_memory import GradientMemory
+from laser_wireless.training.processes import ProcessAir, received_over
 from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
 
 _LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
@@ -54,6 +55,8 @@ class UplinkBridge:
         downlink: how the model reaches the devices; `NoiselessBroadcast` (free, no copies), `AnalogBroadcast` (memory K d
             more), `DigitalBroadcast` (d more). The initial model is known to all. After the optimiser's step the base
             station broadcasts when the next round's first gradient is asked for.
+        air: of a process group whose processes hold the devices, `ProcessAir`; None for all in this process. Every process
+            builds the same bridge, enters gradients_of(k) for its own devices, and decodes the same numbers.
 
     Attributes:
         round: rounds exchanged so far.
@@ -71,6 +74,7 @@ class UplinkBridge:
         uplink: Uplink,
         seed: int = 0,
         downlink: Downlink | None = None,
+        air: ProcessAir | None = None,
     ) -> None:
         check_value("model", model, nn.Module)
         check_value("num_devices", num_devices, int)
@@ -79,14 +83,18 @@ class UplinkBridge:
         check_value("downlink", downlink, Downlink | None)
         if num_devices < 1:
             raise ValueError(f"num_devices must be an integer >= 1, got {num_devices!r}")
+        check_value("air", air, ProcessAir | None)
+        if air is not None and air.num_devices != num_devices:
+            raise ValueError(f"num_devices must be that of all processes together, {air.num_devices}, got {num_devices}")
         self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
+        self.air, self.devices = air, range(num_devices) if air is None else air.devices
         self.streams = Streams(seed)
         self.round = 0
         self.carried = CarriedParameters(model)
         self._parameters, self._shapes = self.carried.parameters, self.carried.shapes
         self._dtype, self._device = self.carried.dtype, self.carried.device
         check_laws(num_devices, uplink=uplink, downlink=downlink, device=self._device)
-        self.gradient_memory = GradientMemory(self.carried, num_devices)
+        self.gradient_memory = GradientMemory(self.carried, self.devices)
         self._decoded = split_parameters(torch.empty_like(self.memory[0]), self._shapes)
         self.scheme_state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
         self.uplink_state: UplinkState | None = None
@@ -120,8 +128,14 @@ class UplinkBridge:
         if self._copies is not None:
             self._copies.listen(self.round)
         self.gradient_memory.enter(device_index, self.round)
-        with self.gradient_memory.accumulate(device_index, self.round), self._model_of(device_index):
+        with self.gradient_memory.accumulate(device_index, self.round), self.model_of(device_index):
             yield
+
+    def model_of(self, device_index: int) -> AbstractContextManager[None]:
+        """Context in which the model's parameters are those that the device holds."""
+        if self._copies is None:
+            return nullcontext()
+        return self._copies.in_place_of_parameters(device_index, self.round)
 
     def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
         """Compute and accumulate the gradients of all K devices, batched over them where the model allows it.
@@ -138,15 +152,15 @@ class UplinkBridge:
             losses: [K], detached.
         """
         for batch in batches:
-            if len(batch) != self.num_devices:
+            if len(batch) != len(self.devices):
                 raise ValueError(
-                    f"batches must be stacked over the {self.num_devices} devices, [num_devices, ...], "
+                    f"batches must be stacked over the {len(self.devices)} devices, [num_devices, ...], "
                     f"got {list(batch.shape)}"
                 )
         self.carried.check()
         if self.batches_devices:
             names, trainable = self.carried.names, self.carried.trainable
-            copies = None if self._copies is None else dict(zip(names, self._copies.stacked(self.round), strict=True))
+            copies = None if self._copies is None else dict(zip(names, self._own_copies(self._copies), strict=True))
             wanted = [name for name, wanted in zip(names, trainable, strict=True) if wanted]
             try:
                 gradients, batched_losses = batched_gradients(self.model, wanted, loss, batches, copies)
@@ -156,9 +170,9 @@ class UplinkBridge:
                 self.gradient_memory.add_(gradients, self.round)
                 return batched_losses
         losses = []
-        for device_index in range(self.num_devices):
+        for row, device_index in enumerate(self.devices):
             with self.gradients_of(device_index):
-                value = loss(self.model, *(batch[device_index] for batch in batches))
+                value = loss(self.model, *(batch[row] for batch in batches))
                 value.backward()
             losses.append(value.detach())
         return torch.stack(losses)
@@ -189,18 +203,24 @@ class UplinkBridge:
             RuntimeError: a device's gradient is missing or was interrupted, or the model has parameters that the bridge does
                 not carry.
         """
+        decoded, ledger = self.exchange_gradients()
+        for p, gradient in zip(self._parameters, decoded, strict=True):
+            p.grad = gradient.to(p.dtype) if p.requires_grad else None
+        return ledger
+
+    @torch.no_grad()
+    def exchange_gradients(self) -> tuple[list[Tensor], Ledger]:
+        """Send all messages and return what the receiver decoded, one tensor per parameter; p.grad is left alone.
+
+        The tensors are overwritten in the next round. Otherwise as `exchange`.
+        """
         self.carried.check()
         self.gradient_memory.check_complete(self.round)
         with self.gradient_memory.frozen_set_aside(keep=bool(self.compressor.error_feedback or self.compressor.momentum)):
-            message = self.compressor.encode(self.memory, self.scheme_state, round=self.round)
-            reception = self.uplink.aggregate(
-                message.symbols,
-                message.layout,
-                round=self.round,
-                streams=self.streams,
-                state=self.uplink_state,
-                share_as=message.share_as,
-            )
+            known = in_process(self.scheme_state, self.devices.start, self.num_devices)
+            message = self.compressor.encode(self.memory, known, round=self.round)
+            of_round: dict[str, Any] = {"round": self.round, "streams": self.streams, "state": self.uplink_state}
+            reception = received_over(self.uplink, message, air=self.air, **of_round)
             self.gradient_memory.broken = (
                 f"the exchange of round {self.round} was interrupted half-way"  # from here on it changes
             )
@@ -219,14 +239,12 @@ class UplinkBridge:
             noise_variance=reception.noise_variance,
             out=self._decoded,
         )
-        for p, gradient in zip(self._parameters, decoded, strict=True):
-            p.grad = gradient.to(p.dtype) if p.requires_grad else None
         self.uplink_state = reception.state
         faults = reception.ledger.faults
         self.faults = faults if self.faults is None else self.faults.or_else(faults)
         self.gradient_memory.begin_round()
         self.round += 1
-        return reception.ledger
+        return decoded, reception.ledger
 
     def check(self) -> None:
         """Raise FloatingPointError if any round or broadcast since the last check was invalid; reads a flag of each kind."""
@@ -286,12 +304,10 @@ class UplinkBridge:
         self.faults = None
         self.gradient_memory.begin_round()
 
+    def _own_copies(self, copies: DeviceModels) -> list[Tensor]:
+        stacked = copies.stacked(self.round)
+        return stacked if self.air is None else [self.air.own(tensor, 0) for tensor in stacked]
+
     @property
     def _parts(self) -> dict[str, str]:
         return parts_of_run(self.compressor, self.uplink, None if self._copies is None else self._copies.downlink)
-
-    def _model_of(self, device_index: int) -> AbstractContextManager[None]:
-        """Context in which the model's parameters are those that the device holds."""
-        if self._copies is None:
-            return nullcontext()
-        return self._copies.in_place_of_parameters(device_index, self.round)

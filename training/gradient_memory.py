@@ -17,21 +17,21 @@ from laser_wireless.training.carried import CarriedParameters
 
 
 class GradientMemory:
-    """Rows of all devices, and which of them were entered in this round.
+    """Rows of the devices in this process, and which of them were entered in this round.
 
     Args:
         carried: the parameters.
-        num_devices: K.
+        devices: which devices these are, of all: K of them.
 
     Attributes:
         rows: float32 or float64 [K, d], between rounds what each device has yet to send.
         broken: what was interrupted half-way, so that the rows are not to be trusted; None if nothing was.
     """
 
-    def __init__(self, carried: CarriedParameters, num_devices: int) -> None:
-        self._carried, self._num_devices = carried, num_devices
+    def __init__(self, carried: CarriedParameters, devices: range) -> None:
+        self._carried, self._devices = carried, devices
         size = sum(p.numel() for p in carried.parameters)
-        self.lie_in(torch.zeros(num_devices, size, dtype=carried.dtype, device=carried.device))
+        self.lie_in(torch.zeros(len(devices), size, dtype=carried.dtype, device=carried.device))
         self._entered: set[int] = set()
         self.broken: str | None = None
 
@@ -52,8 +52,8 @@ class GradientMemory:
             ValueError: no such device.
             RuntimeError: it was entered before in this round.
         """
-        if not 0 <= device_index < self._num_devices:
-            raise ValueError(f"device_index must be 0 .. {self._num_devices - 1}, got {device_index}")
+        if device_index not in self._devices:
+            raise ValueError(f"device_index must be {self._devices.start} .. {self._devices.stop - 1}, got {device_index}")
         if device_index in self._entered:
             raise RuntimeError(
                 f"device {device_index} was entered twice in round {round}; accumulate its batches within one "
@@ -61,12 +61,16 @@ class GradientMemory:
             )
         self._entered.add(device_index)
 
+    def views_of(self, device_index: int) -> list[Tensor]:
+        """The row of a device, one view per parameter."""
+        return [view[device_index - self._devices.start] for view in self._views]
+
     @contextmanager
     def accumulate(self, device_index: int, round: int) -> Iterator[None]:
         """Within the context p.grad is the device's row; see `UplinkBridge.gradients_of`."""
         parameters, dtype = self._carried.parameters, self._carried.dtype
         kept = [p.grad for p in parameters]
-        views = [view[device_index] for view in self._views]
+        views = self.views_of(device_index)
         for p, view in zip(parameters, views, strict=True):
             p.grad = view if p.dtype == dtype else None
         try:
@@ -95,7 +99,7 @@ class GradientMemory:
 
     def add_(self, gradients: Sequence[Tensor], round: int) -> None:
         """Add the gradients [K, *shape] of all devices, one for each parameter that is not frozen."""
-        for device_index in range(self._num_devices):
+        for device_index in self._devices:
             self.enter(device_index, round)
         trained = [views for views, wanted in zip(self._views, self._carried.trainable, strict=True) if wanted]
         for views, gradient in zip(trained, gradients, strict=True):
@@ -103,7 +107,7 @@ class GradientMemory:
 
     def enter_all(self) -> None:
         """Count all devices in: their gradients were added."""
-        self._entered = set(range(self._num_devices))
+        self._entered = set(self._devices)
 
     def check_complete(self, round: int) -> None:
         """Refuse a round in which a device is missing.
@@ -113,10 +117,10 @@ class GradientMemory:
         """
         if self.broken:
             raise RuntimeError(f"{self.broken}; its memory is not to be trusted, load a state_dict saved before")
-        if missing := [k for k in range(self._num_devices) if k not in self._entered]:
+        if missing := [k for k in self._devices if k not in self._entered]:
             raise RuntimeError(
                 f"round {round} lacks the gradients of devices {missing}: enter gradients_of(k) for each of the "
-                f"{self._num_devices} devices, without a backward pass for one that has nothing to add"
+                f"{len(self._devices)} devices, without a backward pass for one that has nothing to add"
             )
 
     def begin_round(self) -> None:

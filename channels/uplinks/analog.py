@@ -185,15 +185,15 @@ class AnalogUplink:
         gains: Tensor | None = None,
     ) -> Plan:
         """Decide gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
-        now, before = Round(round, streams, air), state or {}
+        message = measured(symbols, tuple(layout), self.carrier, air)
+        now, before = Round(round, streams, air).of_all_devices, state or {}
         noise_variance = self.radio.noise_for(symbols)
-        message = measured(symbols, tuple(layout), self.carrier)
-        grid = message.segments.grid
-        drawn = self.radio.draw(symbols.shape[-2], grid, now, like=symbols, state=before.get("fading"), given=gains)
+        num_devices, grid = message.norms.shape[-2], message.segments.grid
+        drawn = self.radio.draw(num_devices, grid, now, like=symbols, state=before.get("fading"), given=gains)
         h = drawn.over(message.segments, drawn.cells)
-        energy = self._energies(symbols, now)
+        energy = self._energies(message.norms, now)
         known = self._observe(drawn, h, message.segments, energy.present, noise_variance, now, before.get("csi", {}))
-        broken, finite = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver, air=air)
+        broken, finite = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver, air=now.air)
         made = self._made(symbols, message, energy, known, drawn.link_gain, noise_variance, share_as, now, before)
         valid = finite & made.settled
         return Plan(
@@ -240,8 +240,8 @@ class AnalogUplink:
         limit = spendable(symbols.dtype, symbols.shape[-1]) / self.carrier.prefix_overhead * known.left
         design = self._designer(known, message.norms, limit.unsqueeze(-1) * shares, noise_variance, agreement)
         spent, num_agreed = design.energy(message.norms), 0
-        if self.carrier.baseband == "complex" and segments.straddles and design.transceiver.precoder.is_complex():
-            design, spent = lowered(design, spent, symbols, limit, agreement)
+        if message.shared is not None and design.transceiver.precoder.is_complex():
+            design, spent = lowered(design, spent, message.shared, limit, agreement)
             num_agreed = self._designer.num_agreed
         scale = remembered(self.scale, design.transceiver.limits, shares, current, energy.mean, now.air)
         return MadeDesign(design, spent, design.is_finite(spent, now.air), num_agreed, scale)
@@ -301,7 +301,7 @@ class AnalogUplink:
         return Reception(
             estimate=estimate,
             ledger=self._ledger(plan, arrival, now, overflow=(plan.valid & ~finite).squeeze(-1)),
-            delivered=plan.design.transceiver.delivered.masked_fill(~valid.unsqueeze(-1), 0),
+            delivered=now.air.own(plan.design.transceiver.delivered, -2).masked_fill(~valid.unsqueeze(-1), 0),
             segments=plan.message.segments,
             noise_variance=arrival.noise_variance.masked_fill(~valid, 0),
             state=of_valid_rounds(plan.state, before, valid) or None,
@@ -316,7 +316,7 @@ class AnalogUplink:
         if known.pilot_energy is not None:
             spent = spent + known.pilot_energy.detach().expand(spent.shape).masked_fill(silent, 0)
         sends = (plan.design.transceiver.active & plan.valid.unsqueeze(-1)).double()  # [..., K|1, G|1]
-        outage = 1 - segments.mean_over_symbols(now.air.max(sends, dim=-2)).squeeze(-1)
+        outage = 1 - segments.mean_over_symbols(sends.amax(-2, keepdim=True)).squeeze(-1)
         return Ledger(
             round=now.index,
             num_symbols=segments.num_symbols,

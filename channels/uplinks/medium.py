@@ -65,16 +65,16 @@ class SegmentMedium:
     def carry(self, symbols: Tensor, plan: Plan, now: Round) -> Arrival:
         """Return what arrives; see `Medium`."""
         message, design = plan.message, plan.design
-        coefficients = self._coefficients(plan, symbols.dtype)
+        coefficients = now.air.own(self._coefficients(plan, symbols.dtype), -2)
         estimate = _noise(symbols, coefficients, plan, now)
         if now.num_run_axes:  # one by one, in the forms of one run
             for heard, c, u in zip(estimate, by_run(coefficients), by_run(symbols), strict=True):
                 superpose(c, u, message.segments, now.air, onto=heard)
         else:
             estimate = superpose(coefficients, symbols, message.segments, now.air, onto=estimate)
-        if coefficients.shape[-3] == 2 and message.segments.straddles:
+        if coefficients.shape[-3] == 2 and message.shared is not None:
             precoder, w = design.transceiver.precoder, design.combiner
-            places, values = leakage(message.segments, plan.gains, precoder, w, symbols, now.air)
+            places, values = leakage(message.segments, plan.gains, precoder, w, message.shared)
             estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
         amplitude = design.transceiver.precoder.detach().abs()  # [..., K, G]
         return Arrival(

@@ -24,18 +24,20 @@ from laser_wireless.channels.receivers.contract import Receiver, delivered_by
 from laser_wireless.channels.round import Air
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.signals import measure, root
-from laser_wireless.channels.uplinks.straddling import cross_energy
+from laser_wireless.channels.uplinks.straddling import cross_energy, shared_symbols
 
 
 class MeasuredMessage(NamedTuple):
     """What counts of a message [..., K, S] before it is sent.
 
     segments: its G pieces. norms: float64 [..., K, G]. peaks: real [..., K, G], largest absolute value.
+    shared: real [..., K, 2 n], symbols of channel uses that two segments share; None without any.
     """
 
     segments: Segments
     norms: Tensor
     peaks: Tensor
+    shared: Tensor | None
 
     def block_norms(self, share_as: tuple[int, ...] | None) -> Tensor:
         """Norms of the blocks, float64 [..., K, B], or of those that stand for them in the allocation."""
@@ -214,11 +216,13 @@ class Combining:
         return root(combiner.abs().square().sum(-2)).double()
 
 
-def measured(symbols: Tensor, layout: tuple[int, ...], carrier: Carrier) -> MeasuredMessage:
-    """Check and measure a message [..., K, S]; see `check_message`."""
+def measured(symbols: Tensor, layout: tuple[int, ...], carrier: Carrier, air: Air) -> MeasuredMessage:
+    """Check and measure the messages of all devices, of which this process has [..., K, S]; see `check_message`."""
     check_message(symbols, layout)
     segments = _segments(layout, carrier)
-    return MeasuredMessage(segments, *measure(symbols, segments))
+    norms, peaks = (air.gather(values, -2) for values in measure(symbols, segments))
+    shares = carrier.baseband == "complex" and segments.straddles
+    return MeasuredMessage(segments, norms, peaks, air.gather(shared_symbols(symbols, segments), -2) if shares else None)
 
 
 @lru_cache(maxsize=64)
@@ -227,7 +231,7 @@ def _segments(layout: tuple[int, ...], carrier: Carrier) -> Segments:
     return Segments(layout, carrier.cells(layout))
 
 
-def lowered(design: Design, energy: Tensor, symbols: Tensor, limit: Tensor, agreement: Agreement) -> tuple[Design, Tensor]:
+def lowered(design: Design, energy: Tensor, shared: Tensor, limit: Tensor, agreement: Agreement) -> tuple[Design, Tensor]:
     """Lower all devices together where channel uses that two blocks share would break a device's limit.
 
     The receiver makes up for it: what it counts of each device stays, its noise grows.
@@ -235,7 +239,7 @@ def lowered(design: Design, energy: Tensor, symbols: Tensor, limit: Tensor, agre
     Args:
         design: precoders that keep every limit symbol by symbol.
         energy: float64 [..., K], of the symbols one by one.
-        symbols: real [..., K, S].
+        shared: real [..., K, 2 n], symbols of the channel uses that two segments share.
         limit: float64, broadcastable to [..., K].
         agreement: on the factor.
 
@@ -243,7 +247,7 @@ def lowered(design: Design, energy: Tensor, symbols: Tensor, limit: Tensor, agre
         the design, and the energy [..., K] that is then sent.
     """
     transceiver = design.transceiver
-    total = energy + cross_energy(agreement.segments, transceiver.precoder, symbols)
+    total = energy + cross_energy(agreement.segments, transceiver.precoder, shared)
     limit = torch.maximum(limit, energy)  # a policy that breaks the limit by itself is found out by the ledger
     silent = limit == 0
     excess = (total / limit.masked_fill(silent, 1)).masked_fill(silent, 0)

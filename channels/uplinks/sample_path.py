@@ -60,6 +60,7 @@ class SampleMedium:
 
     def carry(self, symbols: Tensor, plan: Plan, now: Round) -> Arrival:
         """Return what arrives; "noise", "channel", "impairment i" and "front end i" are drawn from; see `Medium`."""
+        symbols, now = now.air.gather(symbols, -2), now.of_all_devices  # hardware draws row by row: all rows everywhere
         x = as_channel_uses(transmitted(symbols, plan))
         x = x.to(torch.complex128 if symbols.dtype == torch.float64 else torch.complex64)
         budget = plan.known.left / self.prefix_overhead

@@ -16,13 +16,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from laser_wireless.channels.round import Air
 from laser_wireless.channels.segments import Segments
 
 
-def leakage(
-    segments: Segments, gains: Tensor, precoder: Tensor, combiner: Tensor, symbols: Tensor, air: Air
-) -> tuple[Tensor, Tensor]:
+def shared_symbols(symbols: Tensor, segments: Segments) -> Tensor:
+    """Of symbols [..., K, S] those in phase, then those in quadrature, of the n shared channel uses: [..., K, 2 n]."""
+    _, places = segments.straddled_like(symbols)
+    return torch.cat([symbols[..., places], symbols[..., places + 1]], dim=-1)
+
+
+def leakage(segments: Segments, gains: Tensor, precoder: Tensor, combiner: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
     """What the estimate lacks if each symbol leaks by the product of its own segment.
 
     Args:
@@ -30,38 +33,37 @@ def leakage(
         gains: complex, broadcastable to [..., K, N_r, G].
         precoder: real or complex, broadcastable to [..., K, G].
         combiner: w, real or complex, broadcastable to [..., N_r, G].
-        symbols: real [..., K, S].
-        air: adds up over the devices.
+        shared: real [..., K, 2 n], see `shared_symbols`.
 
     Returns:
         places: int64 [2 n], of the symbols of n shared channel uses.
         values: like the symbols, [..., 2 n], to be added to the estimate there.
     """
-    first, places = segments.straddled_like(symbols)  # [n] segments, [n] symbols
-    u_i, u_q = symbols[..., places], symbols[..., places + 1]
+    first, places = segments.straddled_like(shared)  # [n] segments, [n] symbols
+    u_i, u_q = shared.chunk(2, dim=-1)
     h = _of(gains, first)  # a block's border lies within a cell
     b1, b2 = _of(precoder, first), _of(precoder, first + 1)
     w1, w2 = _of(combiner, first).conj().unsqueeze(-3), _of(combiner, first + 1).conj().unsqueeze(-3)
     heard1, heard2 = (w1 * h).sum(-2), (w2 * h).sum(-2)  # [..., K, n]
-    into_i = (((heard2 - heard1) * b2).imag.to(symbols.dtype) * u_q).sum(-2, keepdim=True)
-    into_q = (((heard2 - heard1) * b1).imag.to(symbols.dtype) * u_i).sum(-2, keepdim=True)
-    values = air.sum(torch.cat([into_i, into_q], dim=-1), dim=-2).squeeze(-2)
+    into_i = (((heard2 - heard1) * b2).imag.to(shared.dtype) * u_q).sum(-2, keepdim=True)
+    into_q = (((heard2 - heard1) * b1).imag.to(shared.dtype) * u_i).sum(-2, keepdim=True)
+    values = torch.cat([into_i, into_q], dim=-1).squeeze(-2)
     return torch.cat([places, places + 1]), values
 
 
-def cross_energy(segments: Segments, precoder: Tensor, symbols: Tensor) -> Tensor:
+def cross_energy(segments: Segments, precoder: Tensor, shared: Tensor) -> Tensor:
     """Energy of shared channel uses beyond that of their two symbols: 2 u_I u_Q Im(b_1 conj(b_2)), summed, of either sign.
 
     Args:
         segments: of the message.
         precoder: complex, broadcastable to [..., K, G].
-        symbols: real [..., K, S].
+        shared: real [..., K, 2 n], see `shared_symbols`.
 
     Returns:
         float64 [..., K].
     """
-    first, places = segments.straddled_like(symbols)
-    u_i, u_q = symbols[..., places].double(), symbols[..., places + 1].double()
+    first, _ = segments.straddled_like(shared)
+    u_i, u_q = shared.double().chunk(2, dim=-1)
     b1, b2 = _of(precoder, first), _of(precoder, first + 1)
     return (2 * (b1 * u_i * (b2 * u_q).conj()).imag).sum(-1)
 

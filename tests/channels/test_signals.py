@@ -45,7 +45,7 @@ def test_quick_forms_equal_the_plain_ones(name, grad, device):
     torch.testing.assert_close(scale_(u.detach().clone(), values, segments), expected.detach(), rtol=0, atol=0)
     c = values.unsqueeze(0)
     expected = superposed_plainly(c, u, segments)
-    torch.testing.assert_close(superposed(c, u, segments, LocalAir()), expected, **close)
+    torch.testing.assert_close(superposed(c, u, segments), expected, **close)
     onto = superpose(c, u, segments, LocalAir(), onto=torch.zeros(num_symbols, dtype=torch.float64, device=device))
     torch.testing.assert_close(onto, expected[0], **close)
 
@@ -59,7 +59,7 @@ def test_each_symbol_is_the_weighted_sum_of_the_devices(grad, num_cells, num_sum
     u = torch.randn(*leading, 3, 1000, dtype=torch.float64, generator=seeded(0)).to(device).requires_grad_(grad)
     shape = (*leading, num_sums, 3, segments.num_segments)
     coefficients = torch.randn(shape, dtype=torch.float64, generator=seeded(1)).to(device)
-    found = superposed(coefficients, u, segments, LocalAir())
+    found = superposed(coefficients, u, segments)
     expected = torch.einsum("...cks,...ks->...cs", segments.expand(coefficients), u)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -69,9 +69,9 @@ def test_coefficients_with_more_axes_than_the_symbols_make_a_batch(num_cells):
     segments = Segments((1000,), Grid(num_slots=num_cells, symbols_per_cell=-(-1000 // num_cells)))
     u = torch.randn(3, 1000, dtype=torch.float64, generator=seeded(0))
     coefficients = torch.randn(5, 1, 3, segments.num_segments, dtype=torch.float64, generator=seeded(1))
-    batch = superposed(coefficients, u, segments, LocalAir())
+    batch = superposed(coefficients, u, segments)
     for one, alone in zip(coefficients, batch, strict=True):
-        torch.testing.assert_close(superposed(one, u, segments, LocalAir()), alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(superposed(one, u, segments), alone, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_sums", [1, 2])

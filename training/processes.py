@@ -1,0 +1,170 @@
+"""Devices that live in several processes: what they send adds up in an all-reduce of torch.distributed.
+
+Where gains are constant over segments (`AnalogUplink` without hardware and without an OFDM waveform in the time domain), a
+round hands over, for each process, the message's S symbols to an all-reduce, and a norm and a peak for each device and
+segment to an all-gather: nothing else, whatever the scheme. Every process draws all devices' gains, knowledge and
+participation, and the one noise, from the same streams, so that all decode the same numbers. Where each device must be heard
+by itself (hardware, digital links, votes, uplinks of a user's own) the messages of all devices are gathered, K S symbols,
+and every process computes the whole uplink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from laser_wireless.channels import AnalogUplink, Ledger, Uplink, UplinkState
+from laser_wireless.channels.round import Streams
+from laser_wireless.channels.uplinks.reception import Received
+from laser_wireless.compression import Message
+
+
+class ProcessAir:
+    """The devices of a process group; see `laser_wireless.channels.Air`.
+
+    Args:
+        num_devices: of this process, L >= 1. Processes may have different numbers; the devices are counted in the order of
+            ranks.
+        group: the processes; all of them if None.
+
+    Attributes:
+        counts: devices of each process.
+        bytes_summed, bytes_gathered: what this process has handed over to all-reduces and all-gathers so far.
+
+    Raises:
+        RuntimeError: torch.distributed has no process group yet.
+    """
+
+    def __init__(self, num_devices: int, *, group: dist.ProcessGroup | None = None) -> None:
+        if not (dist.is_available() and dist.is_initialized()):
+            raise RuntimeError(
+                "there is no process group: call torch.distributed.init_process_group('gloo') (or 'nccl') first, and start "
+                "the script with torchrun"
+            )
+        self.group, self.rank = group, dist.get_rank(group)
+        self.bytes_summed = self.bytes_gathered = 0
+        self._device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
+        found = [torch.zeros(1, dtype=torch.int64, device=self._device) for _ in range(dist.get_world_size(group))]
+        mine = torch.tensor([num_devices], device=self._device)
+        _together(lambda: dist.all_gather(found, mine, group=group))
+        self.counts = [int(count) for count in found]
+
+    @property
+    def num_devices(self) -> int:
+        """K, of all processes."""
+        return sum(self.counts)
+
+    @property
+    def devices(self) -> range:
+        """Those of this process."""
+        ends = list(accumulate(self.counts, initial=0))
+        return range(ends[self.rank], ends[self.rank + 1])
+
+    def sum(self, x: Tensor, dim: int) -> Tensor:
+        """Sum over all devices; the same bits in every process."""
+        return self._reduced(x.sum(dim, keepdim=True), dist.ReduceOp.SUM)
+
+    def min(self, x: Tensor, dim: int) -> Tensor:
+        """Minimum over all devices."""
+        return self._reduced(x.amin(dim, keepdim=True), dist.ReduceOp.MIN)
+
+    def max(self, x: Tensor, dim: int) -> Tensor:
+        """Maximum over all devices."""
+        return self._reduced(x.amax(dim, keepdim=True), dist.ReduceOp.MAX)
+
+    def gather(self, x: Tensor, dim: int) -> Tensor:
+        """The entries of all devices."""
+        rows = x.movedim(dim, 0)
+        sent = rows.new_zeros(max(self.counts), *rows.shape[1:])  # collectives want equal shapes
+        sent[: len(rows)] = rows
+        found = [torch.empty_like(sent) for _ in self.counts]
+        self.bytes_gathered += sent.numel() * sent.element_size()
+        _together(lambda: dist.all_gather(found, sent, group=self.group))
+        return torch.cat([part[:count] for part, count in zip(found, self.counts, strict=True)]).movedim(0, dim)
+
+    def own(self, x: Tensor, dim: int) -> Tensor:
+        """The entries of this process's devices."""
+        return x if x.shape[dim] == 1 else x.narrow(dim, self.devices.start, len(self.devices))
+
+    def _reduced(self, x: Tensor, operation: Any) -> Tensor:
+        x = x.contiguous()
+        self.bytes_summed += x.numel() * x.element_size()
+        _together(lambda: dist.all_reduce(x, operation, group=self.group))
+        return x
+
+    def __repr__(self) -> str:
+        return f"ProcessAir({len(self.devices)} of {self.num_devices} devices)"
+
+
+def _together(exchange: Callable[[], object]) -> None:
+    """Exchange with the other processes.
+
+    Raises:
+        RuntimeError: one of them is gone.
+    """
+    try:
+        exchange()
+    except dist.DistError as error:
+        raise _gone(error) from error
+    except RuntimeError as error:
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> RuntimeError:
+    [first, *_] = str(error).splitlines() or [type(error).__name__]
+    return RuntimeError(
+        f"a process of the run has ended or no longer answers: the round is lost, and this process ends too. Start the run "
+        f"again from its last checkpoint, with as many processes as you like ({first[:200]})"
+    )
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """What an uplink made of the messages of all devices, for the devices of one process; see `Received`."""
+
+    received: Received
+    everybody: Tensor
+    air: ProcessAir
+
+    @property
+    def estimate(self) -> Tensor:
+        """Of the mean of all devices."""
+        return self.received.estimate
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of all devices."""
+        return self.received.ledger
+
+    @property
+    def noise_variance(self) -> Tensor | None:
+        """As the receiver knows it."""
+        return self.received.noise_variance
+
+    @property
+    def state(self) -> UplinkState | None:
+        """For the next round."""
+        return self.received.state
+
+    def delivered_symbols(self, symbols: Tensor) -> Tensor:
+        """The part of this process's symbols [L, S] that the estimate counts."""
+        return self.air.own(self.received.delivered_symbols(self.everybody), -2)
+
+
+def received_over(
+    uplink: Uplink, message: Message, *, round: int, streams: Streams, state: UplinkState | None, air: ProcessAir | None
+) -> Received:
+    """Carry the messages of all devices over an uplink; `message` is of all if air is None, else of this process's."""
+    options: dict[str, Any] = {"round": round, "streams": streams, "state": state, "share_as": message.share_as}
+    if air is None:
+        return uplink.aggregate(message.symbols, message.layout, **options)
+    if isinstance(uplink, AnalogUplink):
+        return uplink.aggregate(message.symbols, message.layout, air=air, **options)
+    everybody = air.gather(message.symbols, -2)
+    return OwnPart(uplink.aggregate(everybody, message.layout, **options), everybody, air)

@@ -10,16 +10,14 @@ needs all of them, since it splits a device's energy over the whole model: the h
 and then answers for all. So it does not matter how DDP cuts the buckets, or that it cuts them anew after the first pass.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import GradBucket  # where torch.distributed has it from
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
@@ -64,7 +62,7 @@ class UplinkHookState:
 
     Raises:
         TypeError: the model is not a DistributedDataParallel.
-        ValueError: processes with different seeds.
+        ValueError: processes with different seeds, or several devices in a process with DDP's static_graph.
     """
 
     def __init__(
@@ -84,6 +82,11 @@ class UplinkHookState:
             )
         if not isinstance(num_local_devices, int) or num_local_devices < 1:
             raise ValueError(f"num_local_devices must be an integer >= 1, got {num_local_devices!r}")
+        if num_local_devices > 1 and model.static_graph:
+            raise ValueError(
+                "num_local_devices must be 1 with DDP's static_graph=True, which needs to see the first backward pass of a "
+                f"process and not others before it, got {num_local_devices}; leave static_graph out"
+            )
         self.air = ProcessAir(num_local_devices, group=model.process_group)
         self._check_alike(seed)
         self.bridge = UplinkBridge(
@@ -112,19 +115,38 @@ class UplinkHookState:
         Only needed with several devices in a process, or with errors on the downlink. The round is exchanged in the backward
         pass of the last.
         """
-        if device_index != self.devices[-1]:
-            with self._model.no_sync(), self.bridge.gradients_of(device_index):
-                yield
-            return
         with self.bridge.model_of(device_index):
-            yield
+            if device_index == self.devices[-1]:
+                yield
+            else:
+                with self._model.no_sync(), self._aside(device_index):
+                    yield
+
+    @contextmanager
+    def _aside(self, device_index: int) -> Iterator[None]:
+        """Within the context p.grad is empty; what it has become is the device's, and it is again what it was.
+
+        `GradientMemory.accumulate` lets backward add into the memory itself, which DDP would replace by a bucket of its own.
+        """
+        memory, parameters = self.bridge.gradient_memory, self.bridge.carried.parameters
+        memory.enter(device_index, self.bridge.round)
+        kept = [p.grad for p in parameters]
+        for p in parameters:
+            p.grad = None
+        memory.broken = f"the gradient of device {device_index} in round {self.bridge.round} was interrupted half-way"
+        yield
+        for p, view, before in zip(parameters, memory.views_of(device_index), kept, strict=True):
+            if p.grad is not None:
+                view.add_(p.grad)
+                p.grad = p.grad.zero_() if before is None else before  # DDP wants one for what any pass has used
+        memory.broken = None
 
     def check(self) -> None:
         """Raise FloatingPointError if any round since the last check was invalid; see `UplinkBridge.check`."""
         self.bridge.check()
 
     @torch.no_grad()
-    def take(self, bucket: GradBucket) -> Future[Tensor]:
+    def take(self, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]
         """Keep a bucket's gradients, and exchange when they are complete; what `uplink_hook` does."""
         if bucket.index() == 0:
             if self._waiting or self.bridge.gradient_memory.broken:
@@ -201,7 +223,7 @@ class UplinkHookState:
             raise ValueError(f"seed must be the same in every process, got {sorted({int(s) for s in seeds.flatten()})}")
 
 
-def uplink_hook(state: UplinkHookState, bucket: GradBucket) -> Future[Tensor]:
+def uplink_hook(state: UplinkHookState, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]
     """Communication hook: `model.register_comm_hook(state, uplink_hook)`."""
     return state.take(bucket)
 

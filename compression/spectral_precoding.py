@@ -49,9 +49,9 @@ class SpectralPrecodingState(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 @checked
 class SpectralPrecoding:
-    """Send all of each device's averaged gradient, precoded by the spectrum that its parties have come to know.
+    """Send all of each device's averaged gradient, in equal norms while noise dominates; precoded by spectrum if asked.
 
-    Three things that a channel with noise asks for, each of which an argument turns off:
+    Three things that a channel with noise may ask for, each an argument; the third is off unless asked for:
 
     1. Momentum before the channel. Device k sends v_k = (1 - beta) sum_t beta^(round - t) g_k(t) instead of g_k, so that no
        energy is spent on sampling noise that the optimiser's momentum would average out afterwards, times (1 + beta) /
@@ -61,9 +61,8 @@ class SpectralPrecoding:
        sends v_k / ||v_k||^theta, theta = max(0, 1 - S / N) for signal energy S and noise energy N in what was decoded,
        averaged over rounds: 0, plain averaging, while the signal is the stronger, and up to 1, normalised descent. Biased
        towards devices with small gradients, in units of the gradients' to the power 1 - theta.
-    3. Least-noise amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T) + U
-       diag(alpha) U^T on the shorter side of each matrix, inverted by the receiver, which is unbiased whatever U and alpha.
-       U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
+    3. With precoding > 0, amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T) +
+       U diag(alpha) U^T on the shorter side of each matrix, inverted by the receiver: unbiased whatever U and alpha. U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
        averaged energy per symbol decoded along u_i, less the known noise, and no less than that estimate's standard error:
        what cannot be told from noise is sent as if it were that strong, so that a white or unknown spectrum is Z-SGD's.
 
@@ -76,13 +75,14 @@ class SpectralPrecoding:
     Without error feedback a silent device's v_k decays like any other; with it, what was not delivered is sent later.
 
     Args:
-        rank: r, directions of the shorter side with amplitudes of their own; 0 for one amplitude per parameter.
+        rank: r, with precoding > 0, directions of the shorter side with amplitudes of their own; 0 for one per parameter.
         momentum: beta in [0, 1).
         averaging: decay per round, in [0, 1), of the decoded average, the energies and theta.
         equal_norms: whether theta follows the noise; False keeps it at 0.
         precoding: exponent in [0, 1]: amplitudes proportional to rms^-precoding. 0 for equal ones, 1/2 for the least noise,
             1 for the least noise after an optimiser that divides by the rms. The least noise is not the least loss: where
             curvature follows energy, SGD loses least at 0 early and at 1/2 once settled, and that optimiser at 1/2 and 3/4.
+            On every task measured 0 needs no more power than 1/2, on most 2 to 3 dB less.
         error_feedback: keep what a silent or clipped device could not send; costs two more products a round.
     """
 
@@ -90,7 +90,7 @@ class SpectralPrecoding:
     momentum: float = 0.9
     averaging: float = 0.9
     equal_norms: bool = True
-    precoding: float = 0.5
+    precoding: float = 0.0
     error_feedback: bool = False
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class SpectralPrecoding:
 
     def matrix_of(self, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
         """(a, b, r) of a parameter that has a basis: shorter side, longer side, directions; None for any other."""
-        if len(shape) < 2 or not self.rank:
+        if len(shape) < 2 or not self.rank or not self.precoding:
             return None
         a, b = sorted((shape[0], prod(shape[1:])))
         return (a, b, min(self.rank, a)) if a > 1 else None

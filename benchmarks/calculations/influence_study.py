@@ -33,7 +33,7 @@ def usual_schemes(rank: int) -> dict[str, Compressor]:
         "laser, one factor": LowRank(rank=rank),
         "laser, both factors": LowRank(rank=rank, rule="both"),
         "ota-lc": JacobiLowRank(rank=rank),
-        "spectral": SpectralPrecoding(rank=rank),
+        "spectral": SpectralPrecoding(rank=rank, precoding=0.5),
         "signum": Sign(),
         "random-k": RandomK(),
         "sketching": CountSketch(),

@@ -18,5 +18,5 @@ FACTS = Facts(
         block, _directions(scheme, block.m, block.n), precoding=scheme.precoding, captured=captured
     ),
     numbers_moved=lambda scheme, shapes, num_devices, num_symbols: (5 * num_devices + 3) * sum(map(prod, shapes)),
-    named_by=("rank",),
+    named_by=("precoding",),
 )

@@ -4,6 +4,7 @@ python -m laser_wireless.benchmarks.speed
 python -m laser_wireless.benchmarks.speed --cases mlp resnet18 --threads 2 --output speed.md
 python -m laser_wireless.benchmarks.speed channels     # channels alone, against Sionna and pykaira
 python -m laser_wireless.benchmarks.speed runs         # trainings of a sweep, alone and side by side
+python -m laser_wireless.benchmarks.speed wire         # bytes and time of a step over processes, beside torch's own hooks
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from laser_wireless.benchmarks.speed import channels, runs
+from laser_wireless.benchmarks.speed import channels, runs, wire
 from laser_wireless.benchmarks.speed.facts import facts
 from laser_wireless.benchmarks.speed.measure import measure
 from laser_wireless.benchmarks.speed.shapes import CASES, QUICK
@@ -38,7 +39,8 @@ straightforward loop over devices and layers, for LowRank and Uncompressed. Medi
 disturbed by other work on the machine. Each case runs in a process of its own, whose peak memory above its start is
 compared with (K + 6) d numbers of four bytes.
 
-`channels` as the first word times the channels alone, against Sionna and pykaira; `runs` times trainings side by side.
+`channels` as the first word times the channels alone, against Sionna and pykaira; `runs` times trainings side by side;
+`wire` counts what DistributedDataParallel sends with an uplink as its hook.
 """
 
 
@@ -50,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if arguments and arguments[0] == "runs":
         runs.main(arguments[1:])
+        return
+    if arguments and arguments[0] == "wire":
+        wire.main(arguments[1:])
         return
     options = _options(arguments)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device

@@ -81,7 +81,8 @@ _SCHEMES: dict[str, Compressor] = {
     "": LowRank(rank=4),
     "-uncompressed": Uncompressed(),
     "-jacobi": JacobiLowRank(rank=4),
-    "-spectral": SpectralPrecoding(rank=4),
+    "-equal": SpectralPrecoding(),
+    "-spectral": SpectralPrecoding(rank=4, precoding=0.5),
     "-sign": Sign(),
     "-random-k": RandomK(),
     "-sketch": CountSketch(),
@@ -101,7 +102,7 @@ def _cases(name: str, shapes: Shapes, num_devices: int, schemes: dict[str, Compr
 CASES = {
     **_cases("mlp", mlp(64, 128, 10), 16, _SCHEMES),
     **_cases("resnet18", resnet18(), 16, _SCHEMES),
-    **_cases("gpt2", gpt2(), 4, _SCHEMES | {"": LowRank(rank=8), "-spectral": SpectralPrecoding(rank=8)}),
+    **_cases("gpt2", gpt2(), 4, _SCHEMES | {"": LowRank(rank=8), "-spectral": SpectralPrecoding(precoding=0.5)}),
 }
 
 QUICK = _cases("mlp", mlp(8, 16, 4), 3, {"": LowRank(rank=1), "-uncompressed": Uncompressed(), "-sketch": CountSketch()})

@@ -38,14 +38,14 @@ def knowing(scheme, basis, amplitudes):
 
 @pytest.mark.parametrize("rank", [0, 2, 12])
 def test_without_noise_and_momentum_it_is_plain_averaging(rank):
-    run = Run(SpectralPrecoding(rank=rank, momentum=0.0), NOISELESS)
+    run = Run(SpectralPrecoding(rank=rank, momentum=0.0, precoding=0.5), NOISELESS)
     for round in range(6):
         gradients = random_gradients(3, seed=round) * torch.tensor([[1.0], [20.0], [0.3]], dtype=torch.float64)
         torch.testing.assert_close(flat(run.step(gradients).decoded), gradients.mean(0), rtol=1e-9, atol=1e-9)
 
 
 def test_what_is_decoded_is_the_average_over_rounds_that_momentum_asks_for():
-    beta, run = 0.8, Run(SpectralPrecoding(momentum=0.8), NOISELESS)
+    beta, run = 0.8, Run(SpectralPrecoding(momentum=0.8, precoding=0.5), NOISELESS)
     expected = torch.zeros(SIZE, dtype=torch.float64)
     for round in range(6):
         gradients = random_gradients(3, seed=round)
@@ -56,7 +56,7 @@ def test_what_is_decoded_is_the_average_over_rounds_that_momentum_asks_for():
 def test_momentum_spares_the_energy_of_sampling_noise():
     """White gradients: ||v||^2 is (1 - beta) / (1 + beta) of ||g||^2, so that as much less noise arrives."""
     beta, size, num_rounds = 0.9, 4000, 120
-    scheme, gradients = SpectralPrecoding(momentum=beta, rank=0), seeded(3)
+    scheme, gradients = SpectralPrecoding(momentum=beta, rank=0, precoding=0.5), seeded(3)
     memory = torch.zeros(1, size, dtype=torch.float64)
     for _ in range(num_rounds):
         memory = beta * memory + torch.randn(1, size, dtype=torch.float64, generator=gradients)
@@ -67,7 +67,7 @@ def test_momentum_spares_the_energy_of_sampling_noise():
 
 def test_the_receiver_inverts_any_precoder_and_noise_lies_where_the_amplitudes_put_it():
     """Identity messages give the whole linear map: G^-1 has the eigenvalues 1 / alpha along the basis."""
-    scheme, basis = SpectralPrecoding(rank=2, momentum=0.0), basis_of(A, 2)
+    scheme, basis = SpectralPrecoding(rank=2, momentum=0.0, precoding=0.5), basis_of(A, 2)
     state = knowing(scheme, basis, [3.0, 0.5, 2.0])
     gradient = random_gradients(1, size=A * B)
     sent = scheme.encode(gradient, state, round=0).symbols
@@ -80,7 +80,7 @@ def test_the_receiver_inverts_any_precoder_and_noise_lies_where_the_amplitudes_p
     torch.testing.assert_close(inverse, expected)
 
 
-@pytest.mark.parametrize("precoding", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("precoding", [0.25, 0.5, 1.0])
 def test_noise_energy_along_a_known_spectrum_is_the_closed_form(precoding):
     """The channel's influence factor by Monte-Carlo; equal amplitudes' is far away unless the exponent is theirs."""
     r, captured, num_rounds = 3, 0.9, 2000
@@ -113,7 +113,7 @@ def test_noise_energy_along_a_known_spectrum_is_the_closed_form(precoding):
 )
 def test_least_noise_amplitudes_never_have_more_noise_than_others(m, n, rank, captured, precoding):
     block = OneBlock(m=m, n=n, energy_budget=7.0)
-    least = influence_of(SpectralPrecoding(rank=rank), block, captured=captured).total
+    least = influence_of(SpectralPrecoding(rank=rank, precoding=0.5), block, captured=captured).total
     assert least <= influence_of(SpectralPrecoding(rank=rank, precoding=precoding), block, captured=captured).total * (
         1 + 1e-9
     )
@@ -122,7 +122,7 @@ def test_least_noise_amplitudes_never_have_more_noise_than_others(m, n, rank, ca
 
 def test_a_white_spectrum_is_the_uncompressed_scheme():
     block = OneBlock(m=A, n=B, energy_budget=3.0)
-    white = influence_of(SpectralPrecoding(rank=4), block, captured=4 / A)
+    white = influence_of(SpectralPrecoding(rank=4, precoding=0.5), block, captured=4 / A)
     assert white.total == pytest.approx(influence_of(Uncompressed(), block).total)
 
 
@@ -133,7 +133,7 @@ def test_basis_and_amplitudes_find_the_spectrum(shape):
     basis = basis_of(A, A, seed=9)
     matrix = with_spectrum(basis, energies)
     gradient = (matrix if shape == (A, B) else matrix.T).flatten()[None]
-    run = Run(SpectralPrecoding(rank=2, momentum=0.0, averaging=0.5), NOISELESS, (shape,), num_devices=1)
+    run = Run(SpectralPrecoding(rank=2, momentum=0.0, averaging=0.5, precoding=0.5), NOISELESS, (shape,), num_devices=1)
     for _ in range(60):
         run.step(gradient - (0 if run.memory is None else run.memory))
     leading = torch.linalg.svd(matrix)[0][:, :2]
@@ -146,7 +146,7 @@ def test_basis_and_amplitudes_find_the_spectrum(shape):
 
 def test_under_pure_noise_amplitudes_stay_nearly_equal():
     """What cannot be told from noise counts as its standard error: no direction is preferred by more than a few decibels."""
-    scheme = SpectralPrecoding(rank=4)
+    scheme = SpectralPrecoding(rank=4, precoding=0.5)
     state = begin(scheme, MATRIX, num_devices=1)
     for round in range(40):
         noise = torch.randn(A * B, dtype=torch.float64, generator=seeded(round))
@@ -167,7 +167,7 @@ def test_norms_are_equal_where_noise_dominates_and_as_they_are_where_it_does_not
 
 
 def test_without_equal_norms_it_is_unbiased_whatever_the_noise():
-    scheme = SpectralPrecoding(momentum=0.0, equal_norms=False)
+    scheme = SpectralPrecoding(momentum=0.0, equal_norms=False, precoding=0.5)
     uplink, num_rounds = AnalogUplink(energy_budget=20.0), 2000
     gradients = random_gradients(2, size=A * B)
     run = Run(scheme, uplink, MATRIX, num_devices=2)
@@ -184,7 +184,7 @@ def test_without_equal_norms_it_is_unbiased_whatever_the_noise():
 
 
 def test_an_outage_leaves_the_state_alone():
-    run = Run(SpectralPrecoding(), AnalogUplink(energy_budget=9.0))
+    run = Run(SpectralPrecoding(precoding=0.5), AnalogUplink(energy_budget=9.0))
     for round in range(3):
         run.step(random_gradients(3, seed=round))
     zeros = torch.zeros(SIZE, dtype=torch.float64)
@@ -199,7 +199,7 @@ def test_an_outage_leaves_the_state_alone():
 def test_the_same_gradients_in_another_unit_are_sent_alike():
     messages = []
     for unit in (1.0, 1e-12):
-        run = Run(SpectralPrecoding(equal_norms=False), AnalogUplink(energy_budget=9.0))
+        run = Run(SpectralPrecoding(equal_norms=False, precoding=0.5), AnalogUplink(energy_budget=9.0))
         for round in range(4):
             step = run.step(random_gradients(3, seed=round) * unit)
         messages.append(step.message.symbols / unit)
@@ -222,7 +222,7 @@ def test_bad_arguments_are_refused(options, message):
 
 
 def test_shapes_of_the_state():
-    state = begin(SpectralPrecoding(rank=3), SHAPES)
+    state = begin(SpectralPrecoding(rank=3, precoding=0.5), SHAPES)
     assert [tuple(basis.shape) for basis in state.bases] == [(6, 3), (4, 3), (2, 2)]
     assert [len(amplitude) for amplitude in state.amplitudes] == [4, 1, 4, 1, 3]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -173,7 +173,7 @@ class Round:
     @property
     def of_all_devices(self) -> Round:
         """The round where tensors hold all devices, wherever they live."""
-        return self if self.air is LOCAL else replace(self, air=LOCAL)
+        return Round(self.index, self.streams)
 
     @property
     def of_one_run(self) -> Streams:

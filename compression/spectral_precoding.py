@@ -61,8 +61,9 @@ class SpectralPrecoding:
        sends v_k / ||v_k||^theta, theta = max(0, 1 - S / N) for signal energy S and noise energy N in what was decoded,
        averaged over rounds: 0, plain averaging, while the signal is the stronger, and up to 1, normalised descent. Biased
        towards devices with small gradients, in units of the gradients' to the power 1 - theta.
-    3. With precoding > 0, amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T) +
-       U diag(alpha) U^T on the shorter side of each matrix, inverted by the receiver: unbiased whatever U and alpha. U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
+    3. With precoding > 0, amplitudes along the averaged spectrum. Symbols have d entries: y = G v, G = alpha_0 (I - U U^T)
+       + U diag(alpha) U^T on the shorter side of each matrix. The receiver inverts it: unbiased whatever U and alpha are.
+       U takes one step of subspace iteration a round on the average of what was decoded. alpha_i^(-1 / precoding) is the
        averaged energy per symbol decoded along u_i, less the known noise, and no less than that estimate's standard error:
        what cannot be told from noise is sent as if it were that strong, so that a white or unknown spectrum is Z-SGD's.
 

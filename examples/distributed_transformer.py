@@ -29,7 +29,7 @@ with open(argparse.__file__, encoding="utf-8") as source:
     text = torch.frombuffer(bytearray(source.read().encode()), dtype=torch.uint8).long()
 torch.manual_seed(0)
 sizes = {"vocab_size": 256, "n_positions": CONTEXT, "n_embd": 64, "n_layer": 2, "n_head": 2}
-network = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None, loss_type="ForCausalLM"))
+network = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))
 model = DistributedDataParallel(network)
 # ------------------------------------------------------------------------------------------------------------------------
 fading = Multipath(paths=TappedDelayLine(profile="C", delay_spread_s=300e-9, doppler_hz=10.0, round_interval_s=0.01))
@@ -49,7 +49,7 @@ for _ in range(NUM_STEPS):
     optimizer.step()
     losses.append(loss.item())
 uplink.check()
-if rank == 0:
+if rank == 0 and uplink.ledger is not None:
     account = uplink.ledger.summary()
     print(f"{dist.get_world_size()} devices, loss {losses[0]:.2f} -> {sum(losses[-10:]) / 10:.2f}")
     print(

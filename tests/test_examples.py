@@ -3,6 +3,8 @@
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,21 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+ALONE = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.name.startswith("distributed"))
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.name)
 def test_examples_run(path, capsys):
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_transformer_trains_over_processes():
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    path = ROOT / "examples" / "distributed_transformer.py"
+    found = subprocess.run([sys.executable, *words, str(path)], capture_output=True, text=True, timeout=120, check=True)
+    assert "2 devices, loss 5." in found.stdout
 
 
 def test_readme_code_runs_from_top_to_bottom(capsys):

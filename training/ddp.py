@@ -88,7 +88,8 @@ class UplinkHookState:
                 f"process and not others before it, got {num_local_devices}; leave static_graph out"
             )
         self.air = ProcessAir(num_local_devices, group=model.process_group)
-        self._check_alike(seed)
+        if len(seeds := set(self.air.told(seed))) > 1:
+            raise ValueError(f"seed must be the same in every process, got {sorted(seeds)}")
         self.bridge = UplinkBridge(
             model.module,
             num_devices=self.air.num_devices,
@@ -216,11 +217,6 @@ class UplinkHookState:
         rows = torch.stack([state[_row_name(k)] for k in self.devices])
         self.bridge.load_state_dict(sealed({**rest, "memory": rows}))
         self._waiting.clear()
-
-    def _check_alike(self, seed: int) -> None:
-        seeds = self.air.gather(torch.tensor([[float(seed)]] * len(self.air.devices), dtype=torch.float64), 0)
-        if (seeds != seed).any():
-            raise ValueError(f"seed must be the same in every process, got {sorted({int(s) for s in seeds.flatten()})}")
 
 
 def uplink_hook(state: UplinkHookState, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]

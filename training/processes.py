@@ -49,11 +49,7 @@ class ProcessAir:
             )
         self.group, self.rank = group, dist.get_rank(group)
         self.bytes_summed = self.bytes_gathered = 0
-        self._device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
-        found = [torch.zeros(1, dtype=torch.int64, device=self._device) for _ in range(dist.get_world_size(group))]
-        mine = torch.tensor([num_devices], device=self._device)
-        _together(lambda: dist.all_gather(found, mine, group=group))
-        self.counts = [int(count) for count in found]
+        self.counts: list[int] = self.told(num_devices)
 
     @property
     def num_devices(self) -> int:
@@ -65,6 +61,12 @@ class ProcessAir:
         """Those of this process."""
         ends = list(accumulate(self.counts, initial=0))
         return range(ends[self.rank], ends[self.rank + 1])
+
+    def told(self, value: Any) -> list[Any]:
+        """What every process says, in the order of ranks; for numbers that are said once, not in a round."""
+        found: list[Any] = [None] * dist.get_world_size(self.group)
+        _together(lambda: dist.all_gather_object(found, value, group=self.group))
+        return found
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
         """Sum over all devices; the same bits in every process."""
@@ -110,9 +112,7 @@ def _together(exchange: Callable[[], object]) -> None:
     """
     try:
         exchange()
-    except dist.DistError as error:
-        raise _gone(error) from error
-    except RuntimeError as error:
+    except RuntimeError as error:  # torch's DistError is one
         raise _gone(error) from error
 
 

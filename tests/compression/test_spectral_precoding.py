@@ -80,7 +80,7 @@ def test_the_receiver_inverts_any_precoder_and_noise_lies_where_the_amplitudes_p
     torch.testing.assert_close(inverse, expected)
 
 
-@pytest.mark.parametrize("precoding", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("precoding", [0.5, 1.0])
 def test_noise_energy_along_a_known_spectrum_is_the_closed_form(precoding):
     """The channel's influence factor by Monte-Carlo; equal amplitudes' is far away unless the exponent is theirs."""
     r, captured, num_rounds = 3, 0.9, 2000

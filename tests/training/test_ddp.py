@@ -196,6 +196,7 @@ def unbroken(tmp_path_factory):
     return folder, in_processes(resumed, 2, (2, 1), folder, 3)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(2, 1), (1, 1, 1), (3,)])
 def test_a_checkpoint_is_taken_up_by_any_number_of_processes(counts, unbroken):
     folder, rounds = unbroken

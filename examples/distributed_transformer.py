@@ -28,8 +28,10 @@ rank = dist.get_rank()
 with open(argparse.__file__, encoding="utf-8") as source:
     text = torch.frombuffer(bytearray(source.read().encode()), dtype=torch.uint8).long()
 torch.manual_seed(0)
-sizes = {"vocab_size": 256, "n_positions": CONTEXT, "n_embd": 64, "n_layer": 2, "n_head": 2}
-network = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))
+config = GPT2Config(
+    vocab_size=256, n_positions=CONTEXT, n_embd=64, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=None
+)
+network = GPT2LMHeadModel(config)
 model = DistributedDataParallel(network)
 # ------------------------------------------------------------------------------------------------------------------------
 fading = Multipath(paths=TappedDelayLine(profile="C", delay_spread_s=300e-9, doppler_hz=10.0, round_interval_s=0.01))

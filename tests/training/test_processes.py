@@ -11,8 +11,8 @@ from laser_wireless.channels import AnalogBroadcast, DigitalBroadcast
 from laser_wireless.compression import LowRank, Sign
 from laser_wireless.training import ProcessAir
 
-COUNTS = (3, 1, 3)  # devices of each process
-NUM_DEVICES, NUM_ROUNDS = sum(COUNTS), 4
+COUNTS = (1, 1, 2)  # devices of each process
+NUM_DEVICES, NUM_ROUNDS = sum(COUNTS), 3  # rounds enough for each process to lead one of TopK
 DOWNLINKS = {
     "free": None,
     "analog": AnalogBroadcast(energy_budget=30.0),

@@ -1,6 +1,6 @@
 """One process of a DDP training over an uplink that saves itself every few rounds and takes up its last whole checkpoint.
 
-python ddp_job.py RANK WORLD_SIZE STORE FOLDER
+python ddp_job.py RANK WORLD_SIZE STORE FOLDER NUM_ROUNDS
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from laser_wireless.channels import AnalogUplink, GaussMarkov, PreviousScale, Tr
 from laser_wireless.compression import LowRank
 from laser_wireless.training import UplinkHookState, uplink_hook
 
-NUM_ROUNDS, SAVE_EVERY = 400, 20
+SAVE_EVERY = 20
 
 
-def main(rank: int, world_size: int, store: str, folder: Path) -> None:
+def main(rank: int, world_size: int, store: str, folder: Path, num_rounds: int) -> None:
     """Train to the end; one clear line and status 1 if another process is gone."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -42,7 +42,7 @@ def main(rank: int, world_size: int, store: str, folder: Path) -> None:
         parts = {"model": model.state_dict(), "uplink": uplink}
         dcp.load(parts, checkpoint_id=saved[-1])
         model.load_state_dict(parts["model"])
-    for round in range(uplink.bridge.round, NUM_ROUNDS):
+    for round in range(uplink.bridge.round, num_rounds):
         if round % SAVE_EVERY == 0:
             dcp.save({"model": model.state_dict(), "uplink": uplink}, checkpoint_id=folder / f"round-{round:05d}")
         x, y = data(round, num_devices=world_size)
@@ -57,7 +57,7 @@ def main(rank: int, world_size: int, store: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), int(sys.argv[5]))
     except RuntimeError as error:
         print(str(error).splitlines()[0], flush=True)
         os._exit(1)

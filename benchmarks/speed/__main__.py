@@ -43,18 +43,14 @@ compared with (K + 6) d numbers of four bytes.
 `wire` counts what DistributedDataParallel sends with an uplink as its hook.
 """
 
+_OTHERS = {"channels": channels.main, "runs": runs.main, "wire": wire.main}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the cases asked for, print the tables, and write them where asked."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] == "channels":
-        channels.main(arguments[1:])
-        return
-    if arguments and arguments[0] == "runs":
-        runs.main(arguments[1:])
-        return
-    if arguments and arguments[0] == "wire":
-        wire.main(arguments[1:])
+    if arguments and (other := _OTHERS.get(arguments[0])):
+        other(arguments[1:])
         return
     options = _options(arguments)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device

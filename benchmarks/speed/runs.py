@@ -18,6 +18,7 @@ import torch
 from laser_wireless.benchmarks.side_by_side import Company
 from laser_wireless.benchmarks.speed.channels import in_own_process
 from laser_wireless.benchmarks.speed.facts import facts
+from laser_wireless.benchmarks.speed.growing import GrowingTable
 from laser_wireless.benchmarks.speed.measure import Clock
 from laser_wireless.benchmarks.tasks.digits import Digits
 from laser_wireless.benchmarks.training_run import Trainer, TrainingRun
@@ -58,6 +59,7 @@ _MOST_WANTED = ["LowRank(rank=4)", "Uncompressed()"]
 _K = 16
 _IN_A_TURN = 10  # rounds
 _COMPARED = 16  # runs
+_COLUMNS = ("scheme", "threads", "runs together", "ms", "gain", "plain", "equal", "MB")
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,14 @@ def main(arguments: Sequence[str]) -> None:
     """Time what is asked for; print the table, and write it where asked, row by row as they are known."""
     options = _options(arguments)
     known = facts(options.device, max(options.threads)) | {"threads": ", ".join(map(str, options.threads))}
-    lines = [
-        *(f"- {name}: {value}" for name, value in known.items()),
-        "",
-        "| scheme | threads | runs together | ms | gain | plain | equal | MB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    print(*lines, sep="\n")
+    table = GrowingTable(known, _COLUMNS, options.output)
     for threads in options.threads:
         for scheme in options.schemes:
             work = partial(measure_runs, scheme, options.together, options.device, threads=threads, rounds=options.rounds)
-            rows = _rows(scheme, threads, options.together, in_own_process(work))
-            print(*rows, sep="\n", flush=True)
-            lines += rows
-            if options.output:
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text("\n".join([*lines, ""]))
+            table.add(_rows(scheme, threads, options.together, in_own_process(work)))
 
 
-def _rows(scheme: str, threads: int, together: Sequence[int], timing: Timing) -> list[str]:
+def _rows(scheme: str, threads: int, together: Sequence[int], timing: Timing) -> list[list[str]]:
     rows = [_row(scheme, threads, "alone", timing.alone, timing, "")]
     for count in together:
         if count in timing.together:
@@ -101,13 +92,13 @@ def _rows(scheme: str, threads: int, together: Sequence[int], timing: Timing) ->
             equal = "yes" if difference == 0 else f"to {difference:.0e}"
             rows.append(_row(scheme, threads, str(count), timing.together[count], timing, equal))
         else:
-            rows.append(f"| {scheme} | {threads} | {count} | one by one: sums are rounded otherwise | | | | |")
+            rows.append([scheme, str(threads), str(count), "one by one: sums are rounded otherwise", "", "", "", ""])
     return rows
 
 
-def _row(scheme: str, threads: int, together: str, seconds: float, timing: Timing, equal: str) -> str:
+def _row(scheme: str, threads: int, together: str, seconds: float, timing: Timing, equal: str) -> list[str]:
     cells = [scheme, str(threads), together, f"{seconds * 1e3:.2f}", f"{timing.alone / seconds:.2f}"]
-    return f"| {' | '.join([*cells, f'{seconds / timing.plain:.2f}', equal, f'{timing.megabytes:.1f}'])} |"
+    return [*cells, f"{seconds / timing.plain:.2f}", equal, f"{timing.megabytes:.1f}"]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -25,6 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from laser_wireless.benchmarks.speed.facts import facts
+from laser_wireless.benchmarks.speed.growing import GrowingTable
 from laser_wireless.channels import AnalogUplink, Rayleigh, TruncatedInversion
 from laser_wireless.compression import Compressor, LowRank, Sign, Uncompressed
 from laser_wireless.training import UplinkHookState, uplink_hook
@@ -32,9 +33,14 @@ from laser_wireless.training import UplinkHookState, uplink_hook
 WIDTHS = (256, 1024, 1024, 10)
 _BATCH = 8
 _WARM_UP = 6
-_HEADER = (
-    "| processes | hook | symbols x 4, bytes | to all-reduce | to all-gather | sent by a process | ms a step |\n"
-    "|---|---|---|---|---|---|---|"
+_COLUMNS = (
+    "processes",
+    "hook",
+    "symbols x 4, bytes",
+    "to all-reduce",
+    "to all-gather",
+    "sent by a process",
+    "ms a step",
 )
 _DESCRIPTION = """\
 Trains an MLP of {d:,} parameters by DistributedDataParallel over gloo, one device in each process, one thread each: torch's
@@ -68,18 +74,13 @@ class Step:
 def main(arguments: Sequence[str]) -> None:
     """Measure what is asked for; print the table, and write it where asked, row by row as they are known."""
     options = _options(arguments)
-    lines = [*(f"- {name}: {value}" for name, value in facts("cpu", 1).items()), "", _HEADER]
-    print(*lines, sep="\n")
+    table = GrowingTable(facts("cpu", 1), _COLUMNS, options.output)
     for count in options.processes:
         for hook in HOOKS:
             step = measured_step(hook, count, options.steps)
             numbers = (step.symbols, step.summed, step.gathered, step.sent)
             cells = ["" if number is None else f"{number:,.0f}" for number in numbers]
-            lines.append(f"| {' | '.join([str(count), hook, *cells, f'{step.seconds * 1e3:.1f}'])} |")
-            print(lines[-1], flush=True)
-            if options.output:
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text("\n".join([*lines, ""]))
+            table.add([[str(count), hook, *cells, f"{step.seconds * 1e3:.1f}"]])
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

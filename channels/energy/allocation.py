@@ -82,7 +82,7 @@ def _present(participation: Participation, energies: Energies, symbols: Tensor, 
 
 
 def _constant(budget: float, round: int, symbols: Tensor) -> Tensor:
-    return torch.full((1,), float(budget), dtype=torch.float64, device=symbols.device)
+    return constant((float(budget),), dtype=torch.float64, device=symbols.device)
 
 
 def device_budgets(energy_budget: Budget, round: int, symbols: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ class AnalogUplink:
     ) -> Plan:
         """Decide gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
         message = measured(symbols, tuple(layout), self.carrier, air)
-        now, before = Round(round, streams, air).of_all_devices, state or {}
+        now, before = Round(round, streams), state or {}  # of all devices
         noise_variance = self.radio.noise_for(symbols)
         num_devices, grid = message.norms.shape[-2], message.segments.grid
         drawn = self.radio.draw(num_devices, grid, now, like=symbols, state=before.get("fading"), given=gains)

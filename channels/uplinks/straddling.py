@@ -45,10 +45,9 @@ def leakage(segments: Segments, gains: Tensor, precoder: Tensor, combiner: Tenso
     b1, b2 = _of(precoder, first), _of(precoder, first + 1)
     w1, w2 = _of(combiner, first).conj().unsqueeze(-3), _of(combiner, first + 1).conj().unsqueeze(-3)
     heard1, heard2 = (w1 * h).sum(-2), (w2 * h).sum(-2)  # [..., K, n]
-    into_i = (((heard2 - heard1) * b2).imag.to(shared.dtype) * u_q).sum(-2, keepdim=True)
-    into_q = (((heard2 - heard1) * b1).imag.to(shared.dtype) * u_i).sum(-2, keepdim=True)
-    values = torch.cat([into_i, into_q], dim=-1).squeeze(-2)
-    return torch.cat([places, places + 1]), values
+    into_i = (((heard2 - heard1) * b2).imag.to(shared.dtype) * u_q).sum(-2)
+    into_q = (((heard2 - heard1) * b1).imag.to(shared.dtype) * u_i).sum(-2)
+    return torch.cat([places, places + 1]), torch.cat([into_i, into_q], dim=-1)
 
 
 def cross_energy(segments: Segments, precoder: Tensor, shared: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from laser_wireless.channels import (
+    AnalogBroadcast,
     AnalogUplink,
     BarrageJammer,
     CellGain,
     Clipping,
     DelayedCsi,
+    DigitalBroadcast,
     DigitalUplink,
     EnergyDifference,
     FskMajorityVote,
@@ -28,6 +30,11 @@ from laser_wireless.channels import (
     TruncatedInversion,
 )
 
+DOWNLINKS = {
+    "free": None,
+    "analog": AnalogBroadcast(energy_budget=30.0),
+    "digital": DigitalBroadcast(energy_budget=300.0, symbols_per_parameter=3.0),
+}
 _TDL_C = Multipath(paths=TappedDelayLine(profile="C", delay_spread_s=1e-7, doppler_hz=5.0, round_interval_s=1e-2))
 
 

@@ -4,22 +4,16 @@ import warnings
 
 import pytest
 import torch
-from helpers.families import uplink_families
+from helpers.families import DOWNLINKS, uplink_families
 from helpers.models import NUM_CLASSES, NUM_FEATURES, bridge_over, data, loss_of, perceptron, weights
 from helpers.schemes import COMPRESSORS
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from laser_wireless.channels import AnalogBroadcast, DigitalBroadcast
 from laser_wireless.compression import LowRank, Sign
 from laser_wireless.training import UplinkBridge
 
-DOWNLINKS = {
-    "free": None,
-    "analog": AnalogBroadcast(energy_budget=30.0),
-    "digital": DigitalBroadcast(energy_budget=300.0, symbols_per_parameter=3.0),
-}
 DRAWN_ON_THE_HOST = [compressor for compressor in COMPRESSORS if getattr(compressor, "redraw", False)]
 CASES = [
     *((compressor, family, "free") for compressor in (Sign(), LowRank(rank=2)) for family in uplink_families()),

@@ -2,22 +2,16 @@
 
 import pytest
 import torch
-from helpers.families import uplink_families
+from helpers.families import DOWNLINKS, uplink_families
 from helpers.models import bridge_over, data, gradients, loss_of, perceptron
 from helpers.processes import in_processes
 from helpers.schemes import COMPRESSORS
 
-from laser_wireless.channels import AnalogBroadcast, DigitalBroadcast
 from laser_wireless.compression import LowRank, Sign
 from laser_wireless.training import ProcessAir
 
 COUNTS = (1, 1, 2)  # devices of each process
 NUM_DEVICES, NUM_ROUNDS = sum(COUNTS), 3  # rounds enough for each process to lead one of TopK
-DOWNLINKS = {
-    "free": None,
-    "analog": AnalogBroadcast(energy_budget=30.0),
-    "digital": DigitalBroadcast(energy_budget=300.0, symbols_per_parameter=3.0),
-}
 CASES = [
     *((compressor, family, "free") for compressor in (LowRank(rank=2), Sign()) for family in uplink_families()),
     *((compressor, "rayleigh blocks", "free") for compressor in COMPRESSORS),

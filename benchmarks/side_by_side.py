@@ -124,9 +124,15 @@ def _each(journeys: list[RunInFolder], do: Callable[[RunInFolder], None]) -> Non
 
 
 class Company:
-    """Trainers at the same round, whose rounds are computed together."""
+    """Trainers at the same round, whose rounds are computed together.
+
+    Raises:
+        NotStackable: they cannot.
+    """
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
+        if any(trainer.run.local is not None for trainer in trainers):
+            raise NotStackable("devices that take local steps have models of their own")
         self._trainers = trainers
         self._together = SideBySide([trainer.bridge for trainer in trainers])
         averages = [trainer.average for trainer in trainers if trainer.average is not None]
@@ -143,7 +149,7 @@ class Company:
     def step(self) -> None:
         """One round and one optimiser step of each."""
         of_seed = {trainer.run.seed: trainer for trainer in self._trainers}
-        batches = {seed: trainer.batches() for seed, trainer in of_seed.items()}  # runs of one seed see the same data
+        batches = {seed: trainer.batches(trainer.round) for seed, trainer in of_seed.items()}  # runs of one seed see the same data
         for trainer in self._trainers:
             trainer.begin_step()
         try:

@@ -25,6 +25,7 @@ from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.callbacks.audience import Audience
 from laser_wireless.benchmarks.callbacks.contract import Callback
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
+from laser_wireless.benchmarks.optimizers import ServerOptimizer
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
@@ -33,7 +34,7 @@ from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
-from laser_wireless.training import UplinkBridge, averaged_model
+from laser_wireless.training import LocalSteps, UplinkBridge, averaged_model
 
 RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
 
@@ -66,9 +67,13 @@ class TrainingRun:
         compressor: what goes on the air.
         uplink: the channel, with its energy budget.
         downlink: how the model reaches the devices.
+        local: SGD steps of the devices on their own before they send, as in federated averaging; None sends gradients. The
+            batches of step s in round t are those of round t tau + s of the task, tau being the most steps of any device.
+        weights: of the devices in the mean; "samples": by how many training samples each holds, "equal": all alike.
+        optimizer: of the base station; the task's own if None.
         num_devices: K, devices that send at once.
         num_rounds: uplink rounds, one optimiser step each.
-        learning_rate: of the task's optimiser.
+        learning_rate: of the base station's optimiser, and of local steps that have no rate of their own.
         seed: of the model's start, data order, gains, noise and compressor.
         evaluate_every: rounds between looks at the validation part; the last round is always evaluated.
         checkpoint_seconds: seconds between checkpoints; infinite for none.
@@ -78,6 +83,9 @@ class TrainingRun:
     compressor: Compressor
     uplink: Uplink
     downlink: Downlink = field(default_factory=NoiselessBroadcast)
+    local: LocalSteps | None = None
+    weights: Literal["equal", "samples"] = "equal"
+    optimizer: ServerOptimizer | None = None
     num_devices: int = 16
     num_rounds: int = 240
     learning_rate: float = 0.05
@@ -317,17 +325,19 @@ class Trainer:
         self.run, self.device = run, device
         self.task = CheckedTask(run.task)
         self.model: nn.Module = self.task.model(run.seed).to(device)
+        self.streams = Streams(run.seed)
+        sizes = self.task.shard_sizes(run.num_devices, self.streams) if run.weights == "samples" else None
         self.bridge = UplinkBridge(
             self.model,
             num_devices=run.num_devices,
             compressor=run.compressor,
             uplink=run.uplink,
             downlink=run.downlink,
+            weights=sizes,
             seed=run.seed,
         )
-        self.optimizer = self.task.optimizer(self.model, run.learning_rate)
+        self.optimizer = self.task.optimizer(self.model, run.learning_rate, run.optimizer)
         self.average = averaged_model(self.model, decay=self.task.averaging) if self.task.averaging else None
-        self.streams = Streams(run.seed)
         self.amid_step = False
         self.rows: list[Row] = []
         self.evaluations: list[Row] = []
@@ -341,24 +351,30 @@ class Trainer:
 
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""
-        self.begin_step()
-        losses = self.bridge.backward(self.task.loss, *self.batches())
+        rate = self.begin_step()
+        if self.run.local is None:
+            losses = self.bridge.backward(self.task.loss, *self.batches(self.round))
+        else:
+            longest = self.run.local.longest
+            steps = [self.batches(self.round * longest + step) for step in range(longest)]
+            losses = self.bridge.local_updates(self.task.loss, steps, self.run.local, learning_rate=rate)
         self.end_step(losses.mean(), self.bridge.exchange())
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.amid_step = False
 
-    def batches(self) -> list[Tensor]:
-        """The mini-batches of this round, [K, ...] each."""
-        batches = self.task.batches(self.round, self.run.num_devices, self.streams)
+    def batches(self, round: int) -> list[Tensor]:
+        """The mini-batches of the task's round, [K, ...] each."""
+        batches = self.task.batches(round, self.run.num_devices, self.streams)
         return [batch.to(self.device) for batch in batches]
 
-    def begin_step(self) -> None:
-        """Set the learning rate of this round."""
+    def begin_step(self) -> float:
+        """Set the learning rate of this round, and return it."""
         self.amid_step = True
-        factor = self.task.learning_rate_factor(self.round, self.run.num_rounds)
+        rate = self.run.learning_rate * self.task.learning_rate_factor(self.round, self.run.num_rounds)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.run.learning_rate * factor
+            group["lr"] = rate
+        return rate
 
     def end_step(self, loss: Tensor, ledger: Ledger) -> None:
         """Step with what the receiver decoded, which lies in p.grad."""

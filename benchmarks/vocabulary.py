@@ -14,8 +14,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, get_args
 
-from laser_wireless import channels, compression
-from laser_wireless.benchmarks import callbacks, tasks
+from laser_wireless import channels, compression, training
+from laser_wireless.benchmarks import callbacks, optimizers, tasks
 from laser_wireless.benchmarks.fitting import hints_of
 from laser_wireless.benchmarks.tasks.task import Task
 from laser_wireless.channels import (
@@ -86,6 +86,8 @@ _COMMANDS = {
     "uplink": channels.Uplink,
     "downlink": channels.Downlink,
     "callbacks": callbacks.Callback,
+    "local": training.LocalSteps,
+    "optimizer": optimizers.ServerOptimizer,
 }
 """Parameters of the commands themselves."""
 
@@ -104,7 +106,7 @@ class Part(NamedTuple):
 def _own_parts() -> dict[str, Part]:
     """Public classes with parameters, by name."""
     rooms = [("compression", compression), *(("channels", family) for family in _FAMILIES), ("benchmarks.tasks", tasks)]
-    rooms += [("benchmarks.callbacks", callbacks)]
+    rooms += [("benchmarks.callbacks", callbacks), ("benchmarks.optimizers", optimizers), ("training", training)]
     named = ((room, name, getattr(module, name)) for room, module in rooms for name in module.__all__)
     classes = ((room, name, kind) for room, name, kind in named if inspect.isclass(kind) and is_dataclass(kind))
     return {name: Part(f"laser_wireless.{room}.{name}", kind) for room, name, kind in classes}

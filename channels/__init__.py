@@ -42,7 +42,15 @@ from laser_wireless.channels.fading.mean_power import draw_rounds
 from laser_wireless.channels.hardware import *
 from laser_wireless.channels.hardware.impairments import Impairment, Radio
 from laser_wireless.channels.ledger import Ledger
-from laser_wireless.channels.participation import Attendance, EveryDevice, Participation, RandomDropout, Stragglers
+from laser_wireless.channels.participation import (
+    Attendance,
+    EveryDevice,
+    Participation,
+    RandomDropout,
+    SampledDevices,
+    Sampling,
+    Stragglers,
+)
 from laser_wireless.channels.power_control import *
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl, Transceiver
 from laser_wireless.channels.propagation import *
@@ -87,6 +95,8 @@ __all__ = [
     "RandomDropout",
     "Receiver",
     "Reception",
+    "SampledDevices",
+    "Sampling",
     "ScaleKnowledge",
     "ScaleState",
     "Schedule",

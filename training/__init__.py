@@ -4,11 +4,13 @@ from laser_wireless.training.averaging import averaged_model
 from laser_wireless.training.bridge import UplinkBridge
 from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
 from laser_wireless.training.ddp import UplinkHookState, uplink_hook
+from laser_wireless.training.local_steps import LocalSteps
 from laser_wireless.training.processes import ProcessAir
 
 UplinkState = UplinkHookState  # as in torch's own hooks: PowerSGDState, powerSGD_hook
 
 __all__ = [
+    "LocalSteps",
     "ProcessAir",
     "UplinkBridge",
     "UplinkHookState",

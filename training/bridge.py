@@ -14,29 +14,40 @@ gradients_of(k) the model's parameters are device k's, outside they are the base
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
+from laser_wireless.channels.contracts import shown
 from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, NoiselessBroadcast
 from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.ledger import Faults
 from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import in_process, split_parameters
-from laser_wireless.training.batched import batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
+from laser_wireless.training.device_training import DeviceTraining, Work
 from laser_wireless.training.gradient_memory import GradientMemory
+from laser_wireless.training.local_steps import LocalSteps
 from laser_wireless.training.processes import ProcessAir, received_over
 from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
 
-_LARGEST_BATCHED = 1 << 23  # numbers; above, the extra [K, d] of the batched path costs more than it saves
+
+@runtime_checkable
+class _Asks(Protocol):
+    """An uplink whose base station asks some of the devices in a round, and not the others."""
+
+    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
+        """Return which, int64 [m] ascending; None for all."""
+        ...
 
 
 class UplinkBridge:
@@ -55,6 +66,9 @@ class UplinkBridge:
         downlink: how the model reaches the devices; `NoiselessBroadcast` (free, no copies), `AnalogBroadcast` (memory K d
             more), `DigitalBroadcast` (d more). The initial model is known to all. After the optimiser's step the base
             station broadcasts when the next round's first gradient is asked for.
+        weights: of the devices in the mean, finite and >= 0, such as the sizes of their data sets; only their ratios
+            count. What device k adds to its memory is multiplied by K w_k / sum of w, so that the mean of the messages is the
+            weighted mean. None for equal ones.
         air: of a process group whose processes hold the devices, `ProcessAir`; None for all in this process. Every process
             builds the same bridge, enters gradients_of(k) for its own devices, and decodes the same numbers.
 
@@ -74,6 +88,7 @@ class UplinkBridge:
         uplink: Uplink,
         seed: int = 0,
         downlink: Downlink | None = None,
+        weights: Sequence[float] | None = None,
         air: ProcessAir | None = None,
     ) -> None:
         check_value("model", model, nn.Module)
@@ -88,6 +103,7 @@ class UplinkBridge:
             raise ValueError(f"num_devices must be that of all processes together, {air.num_devices}, got {num_devices}")
         self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
         self.air, self.devices = air, range(num_devices) if air is None else air.devices
+        self.weights = mean_weights(weights, num_devices)
         self.streams = Streams(seed)
         self.round = 0
         self.carried = CarriedParameters(model)
@@ -103,7 +119,8 @@ class UplinkBridge:
         if downlink is not None and not isinstance(downlink, NoiselessBroadcast):
             options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
             self._copies = DeviceModels(downlink, self._parameters, **options)
-        self._batchable = True
+        first = self.devices.start
+        self._training = DeviceTraining(model, self.carried, self.gradient_memory, _Held(self), first)
 
     @property
     def memory(self) -> Tensor:
@@ -128,7 +145,8 @@ class UplinkBridge:
         if self._copies is not None:
             self._copies.listen(self.round)
         self.gradient_memory.enter(device_index, self.round)
-        with self.gradient_memory.accumulate(device_index, self.round), self.model_of(device_index):
+        weight = self.weights[device_index]
+        with self.gradient_memory.accumulate(device_index, self.round, weight), self.model_of(device_index):
             yield
 
     def model_of(self, device_index: int) -> AbstractContextManager[None]:
@@ -136,6 +154,16 @@ class UplinkBridge:
         if self._copies is None:
             return nullcontext()
         return self._copies.in_place_of_parameters(device_index, self.round)
+
+    def asked(self) -> Tensor | None:
+        """Which devices the base station asks in the coming round, int64 [m] ascending; None for all.
+
+        Where the uplink's participation samples devices, the others compute nothing: `backward` leaves them out; in a loop
+        of your own enter `gradients_of` for them without a backward pass.
+        """
+        if not isinstance(self.uplink, _Asks):
+            return None
+        return self.uplink.asked(self.num_devices, round=self.round, streams=self.streams, device=self._device)
 
     def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
         """Compute and accumulate the gradients of all K devices, batched over them where the model allows it.
@@ -146,41 +174,71 @@ class UplinkBridge:
 
         Args:
             loss: loss(model, *batch) -> scalar, for one device's batch.
-            batches: tensors [K, ...], stacked over the devices, such as inputs and targets.
+            batches: tensors [K, ...], stacked over the devices, such as inputs and targets; over those of this process, if
+                there are several.
 
         Returns:
-            losses: [K], detached.
+            losses: [K], detached; [m] where the base station asks m of the devices.
         """
-        for batch in batches:
+        return self.local_updates(loss, [batches], LocalSteps(), learning_rate=1.0)
+
+    def local_updates(
+        self, loss: Callable[..., Tensor], steps: Sequence[Sequence[Tensor]], local: LocalSteps, *, learning_rate: float
+    ) -> Tensor:
+        """Let all K devices take local steps, and accumulate what they send of them; see `training.local_steps`.
+
+        With one step this is `backward`, to the bit. Buffers, such as statistics of batch normalisation, are the model's and
+        not the devices'. What a device adds to its memory is a sum of gradients, whatever the rate.
+
+        Args:
+            loss: loss(model, *batch) -> scalar, for one device's batch.
+            steps: for each of the local.longest steps its tensors [K, ...], as in `backward`.
+            local: the steps.
+            learning_rate: eta, unless `local` has one of its own.
+
+        Returns:
+            losses: of each device in its first step, as in `backward`.
+
+        Raises:
+            ValueError: shapes that do not fit, or another number of steps or devices.
+        """
+        self._check_steps(steps, local)
+        self.carried.check()
+        rate = learning_rate if local.learning_rate is None else local.learning_rate
+        own = slice(self.devices.start, self.devices.stop)
+        sizes = local.sizes_of(self.num_devices) or (None,) * self.num_devices
+        work = Work(
+            loss=loss,
+            steps=steps,
+            local=local,
+            rate=rate,
+            num_steps=local.steps_of(self.num_devices)[own],
+            sizes=sizes[own],
+            factors=local.factors(self.weights, rate)[own],
+            asked=self._own_rows(self.asked()),
+        )
+        return self._training(work, self.round)
+
+    def _own_rows(self, asked: Tensor | None) -> Tensor | None:
+        """Rows of the devices of this process that are asked."""
+        if asked is None or self.air is None:
+            return asked
+        return asked[(asked >= self.devices.start) & (asked < self.devices.stop)] - self.devices.start
+
+    def _check_steps(self, steps: Sequence[Sequence[Tensor]], local: LocalSteps) -> None:
+        if len(steps) != local.longest:
+            raise ValueError(f"steps must hold the batches of {local.longest} local steps, got {len(steps)}")
+        for batch in (batch for step in steps for batch in step):
             if len(batch) != len(self.devices):
                 raise ValueError(
                     f"batches must be stacked over the {len(self.devices)} devices, [num_devices, ...], "
                     f"got {list(batch.shape)}"
                 )
-        self.carried.check()
-        if self.batches_devices:
-            names, trainable = self.carried.names, self.carried.trainable
-            copies = None if self._copies is None else dict(zip(names, self._own_copies(self._copies), strict=True))
-            wanted = [name for name, wanted in zip(names, trainable, strict=True) if wanted]
-            try:
-                gradients, batched_losses = batched_gradients(self.model, wanted, loss, batches, copies)
-            except RuntimeError:  # no batching rule, or a random draw: the loop below, from now on
-                self._batchable = False
-            else:
-                self.gradient_memory.add_(gradients, self.round)
-                return batched_losses
-        losses = []
-        for row, device_index in enumerate(self.devices):
-            with self.gradients_of(device_index):
-                value = loss(self.model, *(batch[row] for batch in batches))
-                value.backward()
-            losses.append(value.detach())
-        return torch.stack(losses)
 
     @property
     def batches_devices(self) -> bool:
         """Whether `backward` takes the batched path."""
-        return self._batchable and self.memory.numel() <= _LARGEST_BATCHED and can_batch(self.model)
+        return self._training.is_batched
 
     @property
     def hears_errors(self) -> bool:
@@ -304,10 +362,49 @@ class UplinkBridge:
         self.faults = None
         self.gradient_memory.begin_round()
 
-    def _own_copies(self, copies: DeviceModels) -> list[Tensor]:
-        stacked = copies.stacked(self.round)
-        return stacked if self.air is None else [self.air.own(tensor, 0) for tensor in stacked]
+    def stacked_models(self) -> dict[str, Tensor] | None:
+        """What the devices of this process hold, by the parameters' names: [L, *shape], or [1, *shape] if all hold the same.
+
+        None where all hold the model itself.
+        """
+        if self._copies is None:
+            return None
+        stacked = self._copies.stacked(self.round)
+        own = stacked if self.air is None else [self.air.own(tensor, 0) for tensor in stacked]
+        return dict(zip(self.carried.names, own, strict=True))
 
     @property
     def _parts(self) -> dict[str, str]:
         return parts_of_run(self.compressor, self.uplink, None if self._copies is None else self._copies.downlink)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The models that a bridge's devices hold."""
+
+    bridge: UplinkBridge
+
+    def stacked(self) -> dict[str, Tensor] | None:
+        """See `UplinkBridge.stacked_models`."""
+        return self.bridge.stacked_models()
+
+    def of_device(self, device_index: int) -> AbstractContextManager[None]:
+        """See `UplinkBridge.model_of`."""
+        return self.bridge.model_of(device_index)
+
+
+def mean_weights(weights: Sequence[float] | None, num_devices: int) -> tuple[float, ...]:
+    """Weights with mean 1 in the ratios of those given.
+
+    Raises:
+        ValueError: another number of them, a negative one, or all 0.
+    """
+    if weights is None:
+        return (1.0,) * num_devices
+    values = [float(weight) for weight in weights]
+    if len(values) != num_devices or not all(0 <= value < math.inf for value in values) or not any(values):
+        raise ValueError(
+            f"weights must hold a finite number >= 0 for each of the {num_devices} devices, not all 0, got {shown(values)}"
+        )
+    total = math.fsum(values)
+    return tuple(num_devices * value / total for value in values)

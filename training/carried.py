@@ -51,6 +51,15 @@ class CarriedParameters:
         """For each parameter whether it requires a gradient now."""
         return [p.requires_grad for p in self.parameters]
 
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """Those of the parameters that require a gradient now."""
+        return [p for p in self.parameters if p.requires_grad]
+
+    def of_trained(self, rows: list[Tensor]) -> list[Tensor]:
+        """Those of one tensor per parameter whose parameter is trained."""
+        return [row for row, p in zip(rows, self.parameters, strict=True) if p.requires_grad]
+
     def frozen(self, rows: list[Tensor]) -> list[Tensor]:
         """Those of one tensor per parameter whose parameter is frozen."""
         return [row for row, p in zip(rows, self.parameters, strict=True) if not p.requires_grad]

@@ -11,7 +11,7 @@ and then answers for all. So it does not matter how DDP cuts the buckets, or tha
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -55,6 +55,7 @@ class UplinkHookState:
         seed: fixes gains, noise and the compressor's draws; the same in every process.
         downlink: how the model reaches the devices; with errors on it, each forward and backward pass belongs inside
             `gradients_of`.
+        weights: of all devices of all processes in the mean; see `UplinkBridge`.
 
     Attributes:
         ledger: account of the last round, of all devices, the same in every process; None before the first.
@@ -74,6 +75,7 @@ class UplinkHookState:
         num_local_devices: int = 1,
         seed: int = 0,
         downlink: Downlink | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         if not isinstance(model, DistributedDataParallel):
             raise TypeError(
@@ -97,6 +99,7 @@ class UplinkHookState:
             uplink=uplink,
             seed=seed,
             downlink=downlink,
+            weights=weights,
             air=self.air,
         )
         self.ledger: Ledger | None = None
@@ -138,7 +141,7 @@ class UplinkHookState:
         yield
         for p, view, before in zip(parameters, memory.views_of(device_index), kept, strict=True):
             if p.grad is not None:
-                view.add_(p.grad)
+                view.add_(p.grad, alpha=self.bridge.weights[device_index])
                 p.grad = p.grad.zero_() if before is None else before  # DDP wants one for what any pass has used
         memory.broken = None
 
@@ -173,10 +176,10 @@ class UplinkHookState:
         """Exchange, and give each bucket its part of what was decoded, in memory of DDP's own."""
         memory = self.bridge.gradient_memory
         memory.broken = f"round {self.bridge.round} was interrupted half-way"
-        views = memory.views_of(self.devices[-1])
+        views, weight = memory.views_of(self.devices[-1]), self.bridge.weights[self.devices[-1]]
         for part in self._waiting:
             for place, gradient in zip(part.places, part.gradients, strict=True):
-                views[place].add_(gradient)
+                views[place].add_(gradient, alpha=weight)
         memory.broken = None
         decoded, self.ledger = self.bridge.exchange_gradients()
         waiting, self._waiting = self._waiting, []

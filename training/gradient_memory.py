@@ -66,16 +66,17 @@ class GradientMemory:
         return [view[device_index - self._devices.start] for view in self._views]
 
     @contextmanager
-    def accumulate(self, device_index: int, round: int) -> Iterator[None]:
-        """Within the context p.grad is the device's row; see `UplinkBridge.gradients_of`."""
-        parameters, dtype = self._carried.parameters, self._carried.dtype
+    def accumulate(self, device_index: int, round: int, factor: float = 1.0) -> Iterator[None]:
+        """Within the context p.grad is the device's row, or by itself and added with a factor; see `gradients_of`."""
+        parameters = self._carried.parameters
         kept = [p.grad for p in parameters]
         views = self.views_of(device_index)
-        for p, view in zip(parameters, views, strict=True):
-            p.grad = view if p.dtype == dtype else None
+        straight = [factor == 1 and p.dtype == self._carried.dtype for p in parameters]
+        for p, view, is_row in zip(parameters, views, straight, strict=True):
+            p.grad = view if is_row else None
         try:
             yield
-            self._take(views)
+            self._take(views, straight, factor)
         except BaseException:
             self.broken = f"the gradient of device {device_index} in round {round} was interrupted half-way"
             raise
@@ -83,27 +84,36 @@ class GradientMemory:
             for p, grad in zip(parameters, kept, strict=True):
                 p.grad = grad
 
-    def _take(self, views: Sequence[Tensor]) -> None:
+    def _take(self, views: Sequence[Tensor], straight: Sequence[bool], factor: float) -> None:
         """Add gradients that are not in the row yet, and refuse rows that were taken away."""
-        for p, view in zip(self._carried.parameters, views, strict=True):
-            own = p.dtype == self._carried.dtype
-            if p.grad is not None and p.grad is not view:  # another dtype, or replaced by zero_grad or a sparse sum
-                if own:
+        for p, view, is_row in zip(self._carried.parameters, views, straight, strict=True):
+            if p.grad is not None and p.grad is not view:  # by itself, or replaced by zero_grad or a sparse sum
+                if is_row:
                     raise RuntimeError(
                         "p.grad was replaced inside gradients_of; call optimizer.zero_grad() outside of it, or not at "
                         "all (exchange() overwrites p.grad)"
                     )
-                view.add_(p.grad)
-            elif p.grad is None and own:
+                view.add_(p.grad, alpha=factor)
+            elif p.grad is None and is_row:
                 raise RuntimeError("p.grad was cleared inside gradients_of; call optimizer.zero_grad() outside of it")
 
-    def add_(self, gradients: Sequence[Tensor], round: int) -> None:
-        """Add the gradients [K, *shape] of all devices, one for each parameter that is not frozen."""
+    def add_(self, updates: Sequence[Tensor], rows: Tensor | None = None) -> None:
+        """Add what devices found, [m, *shape] for each parameter that is not frozen.
+
+        Args:
+            updates: of the devices in these rows.
+            rows: int64 [m], none twice; None for all.
+        """
+        for views, update in zip(self._carried.of_trained(self._views), updates, strict=True):
+            if rows is None:
+                views.add_(update)
+            else:
+                views.index_add_(0, rows, update.to(views.dtype))
+
+    def enter_each(self, round: int) -> None:
+        """Count all devices in; see `enter`."""
         for device_index in self._devices:
             self.enter(device_index, round)
-        trained = [views for views, wanted in zip(self._views, self._carried.trainable, strict=True) if wanted]
-        for views, gradient in zip(trained, gradients, strict=True):
-            views.add_(gradient)
 
     def enter_all(self) -> None:
         """Count all devices in: their gradients were added."""

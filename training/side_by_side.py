@@ -273,6 +273,8 @@ def _apart(first: UplinkBridge, other: UplinkBridge) -> str:
         "the models differ": _structure(other.model) != _structure(first.model),
         "the numbers of devices differ": other.num_devices != first.num_devices,
         "the rounds differ": other.round != first.round,
+        "the base station asks some of the devices only": other.asked() is not None,
+        "the devices have weights": set(other.weights) != {1.0},
         "parameters are frozen": not all(other.carried.trainable),
     }.items():
         if holds:

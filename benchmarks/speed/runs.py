@@ -198,6 +198,6 @@ class _PlainPass:
         [self._trainer] = _trainers("Uncompressed()", 1, place)
 
     def __call__(self) -> None:
-        batches = [batch.flatten(0, 1) for batch in self._trainer.batches()]
+        batches = [batch.flatten(0, 1) for batch in self._trainer.batches(self._trainer.round)]
         self._trainer.model.zero_grad()
         self._trainer.task.loss(self._trainer.model, *batches).backward()

@@ -10,7 +10,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, build, component
@@ -27,17 +27,24 @@ _LONGEST_NAME = 100
 Grids = Sequence[float] | Mapping[str, Sequence[float]]
 """Learning rates: for all schemes, or by scheme."""
 
+TRAINING = ("local", "weights", "optimizer")
+"""Arguments of a run that a sweep and each of its schemes may give; see `TrainingRun`."""
+
 Tuned = Mapping[str, Mapping[str, Sequence[Any]]]
 """Scheme -> argument -> values."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme of a sweep: its compressor, and the sweep's uplink and task with what the scheme changes in them."""
+    """A scheme of a sweep: its compressor, and the sweep's uplink and task with what the scheme changes in them.
+
+    training: local, weights and optimizer, of those that the scheme does not share with the sweep.
+    """
 
     compressor: Spec
     uplink: Spec
     task: Spec
+    training: Spec = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def read_schemes(value: Any, uplink: Spec, task: Spec) -> dict[str, Scheme]:
     Args:
         value: a list of names; or a mapping from names to the name of a component, to {class_path, init_args}, or to
             {compressor: one of these, uplink: arguments that differ from the sweep's, or another uplink as {class_path,
-            init_args}, task: the same, but of the sweep's class}. The name "noiseless" is dropped: that line is always
+            init_args}, task: the same, but of the sweep's class, local, weights, optimizer: in place of the sweep's}. The name "noiseless" is dropped: that line is always
             drawn.
         uplink: of the sweep, in its full form.
         task: of the sweep, in its full form.
@@ -128,9 +135,10 @@ def _scheme(name: str, entry: Any, uplink: Spec, task: Spec) -> Scheme:
     place = f"schemes.{name}"
     if not isinstance(entry, dict) or "class_path" in entry:
         return Scheme(_one(entry, place), uplink, task)
-    if "compressor" not in entry or set(entry) - {"compressor", "uplink", "task"}:
+    if "compressor" not in entry or set(entry) - {"compressor", "uplink", "task", *TRAINING}:
         raise BadConfiguration(
-            f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink, task}}, got {shown(entry)}"
+            f"{place} must be a name, {{class_path, init_args}} or {{compressor, uplink, task, {', '.join(TRAINING)}}}, got "
+            f"{shown(entry)}"
         )
     compressor = _one(entry["compressor"], f"{place}.compressor")
     its_task = _merged(task, entry.get("task") or {}, f"{place}.task")
@@ -140,7 +148,9 @@ def _scheme(name: str, entry: Any, uplink: Spec, task: Spec) -> Scheme:
             f"{place}.task must be the sweep's {own}, for curves of different tasks cannot be compared, got {other}; "
             f"give arguments of {own} that differ, such as task: {{averaging: 0}}, or a sweep of its own"
         )
-    return Scheme(compressor, _merged(uplink, entry.get("uplink") or {}, f"{place}.uplink"), its_task)
+    own = {name: entry[name] for name in TRAINING if name in entry}
+    own = {name: component(its, f"{place}.{name}") if name in COMPONENTS else its for name, its in own.items()}
+    return Scheme(compressor, _merged(uplink, entry.get("uplink") or {}, f"{place}.uplink"), its_task, own)
 
 
 def _one(entry: Any, place: str) -> Spec:

@@ -54,7 +54,8 @@ class Sweep:
         uplink: the channel; its energy budget is set by the sweep.
         schemes: a list of names such as [laser, z-sgd], or names -> compressors, or names -> {compressor, uplink, task},
             where uplink and task, if given, hold the arguments in which those of the scheme differ from the sweep's: task:
-            {momentum: 0} for one whose devices keep momentum themselves. The noiseless line has the sweep's task.
+            {momentum: 0} for one whose devices keep momentum themselves. local, weights and optimizer may stand there as
+            well, in place of the sweep's. The noiseless line is the sweep's.
         energy_budgets: P, energy per device and round, ascending.
         learning_rates: the grid, ascending; or a grid for each scheme, of equal lengths, "default" serving the others.
             Each scheme takes, at each budget, the candidate with the least mean validation loss.
@@ -62,6 +63,9 @@ class Sweep:
         tune: scheme -> argument of its compressor -> values to choose among, such as {laser: {rank: [2, 4, 8]}}; every
             combination, with every learning rate, is a candidate.
         downlink: how the model reaches the devices; without noise if None. The noiseless line never has one.
+        local: steps of the devices on their own before they send; None sends gradients.
+        weights: of the devices in the mean, "equal" or by the "samples" that they hold.
+        optimizer: of the base station; the task's own if None.
         num_devices: K.
         num_rounds: of each run.
         evaluate_every: rounds between looks at the validation part.
@@ -81,6 +85,9 @@ class Sweep:
     seeds: list[int]
     tune: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     downlink: Spec | None = None
+    local: Spec | None = None
+    weights: Literal["equal", "samples"] = "equal"
+    optimizer: Any = None
     num_devices: int = 16
     num_rounds: int = 240
     evaluate_every: int = 40
@@ -200,8 +207,9 @@ def read_sweep(content: Spec) -> Sweep:
     if not isinstance(task, dict):
         raise BadConfiguration(f"task must be one component, such as Digits, got {shown(task)}")
     inner = {"schemes": read_schemes(content.pop("schemes"), uplink, task), "task": task, "uplink": uplink}
-    if "downlink" in content:
-        inner["downlink"] = component(content.pop("downlink"), "downlink")
+    for name in ("downlink", "local", "optimizer"):
+        if name in content:
+            inner[name] = component(content.pop(name), name)
     sweep: Sweep = call(Sweep, {**content, **inner}, "")
     return sweep
 
@@ -250,8 +258,10 @@ def cell_of(sweep: Sweep, scheme: str, energy_budget: float, candidate: Candidat
         schedule["init_args"]["energy_budget"] = energy_budget
     else:
         uplink["init_args"]["energy_budget"] = energy_budget
+    training = {"local": sweep.local, "weights": sweep.weights, "optimizer": sweep.optimizer} | entry.training
     spec = {
         **({} if sweep.downlink is None or scheme == NOISELESS else {"downlink": sweep.downlink}),
+        **{name: value for name, value in training.items() if value not in (None, "equal")},
         "task": entry.task,
         "compressor": _with_arguments(entry.compressor, candidate.arguments),
         "uplink": uplink,

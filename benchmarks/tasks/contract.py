@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, is_tensor, nn
 from torch.optim import Optimizer
 
-from laser_wireless.benchmarks.tasks.task import Split, Task
+from laser_wireless.benchmarks.optimizers import ServerOptimizer
+from laser_wireless.benchmarks.tasks.task import Sharded, Split, Task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.contracts import shown
 
@@ -45,6 +46,22 @@ class CheckedTask:
             raise ValueError(f"{self._name}.batches(round, num_devices, streams) must return {wanted}, got {shapes}")
         return tuple(batches)
 
+    def shard_sizes(self, num_devices: int, streams: Streams) -> list[float]:
+        """Return how many training samples each device holds.
+
+        Raises:
+            ValueError: the task does not say.
+        """
+        if not isinstance(self._task, Sharded):
+            raise ValueError(
+                f"weights samples need a task that says how many samples each device holds, by a method shard_sizes(num_devices, "
+                f"streams), got {self._name}; use weights equal"
+            )
+        sizes = self._task.shard_sizes(num_devices, streams)
+        if not is_tensor(sizes) or sizes.shape != (num_devices,):
+            raise self._misfit("shard_sizes(num_devices, streams)", f"a tensor [{num_devices}]", sizes)
+        return [float(size) for size in sizes.tolist()]
+
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         """Return the mean training loss of one device's batch; see `Task`."""
         loss = self._task.loss(model, *batch)
@@ -63,17 +80,21 @@ class CheckedTask:
                 raise self._misfit("evaluate(model, split)", wanted, {name: value})
         return metrics
 
-    def optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        """Return the optimiser that steps with the decoded gradients; see `Task`."""
-        optimizer = self._task.optimizer(model, learning_rate)
+    def optimizer(self, model: nn.Module, learning_rate: float, instead: ServerOptimizer | None = None) -> Optimizer:
+        """Return the optimiser that steps with the decoded gradients, the task's or another in its place; see `Task`."""
+        if instead is None:
+            optimizer, call = self._task.optimizer(model, learning_rate), f"{self._name}.optimizer(model, learning_rate)"
+        else:
+            optimizer = instead(model.parameters(), lr=learning_rate)
+            call = f"optimizer {getattr(instead, '__name__', type(instead).__name__)}(parameters, lr=...)"
         if not isinstance(optimizer, Optimizer):
-            raise self._misfit("optimizer(model, learning_rate)", "a torch.optim.Optimizer", optimizer)
+            raise TypeError(f"{call} must return a torch.optim.Optimizer, got {_in_words(optimizer)}")
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if left_out := [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]:
             shown = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
             raise ValueError(
-                f"{self._name}.optimizer(model, learning_rate) must hold all parameters of the model that require a "
-                f"gradient, {len(left_out)} are left out ({shown}); give it model.parameters(), or freeze those"
+                f"{call} must hold all parameters of the model that require a gradient, {len(left_out)} are left out "
+                f"({shown}); give it model.parameters(), or freeze those"
             )
         return optimizer
 
@@ -85,8 +106,11 @@ class CheckedTask:
         return factor
 
     def _misfit(self, method: str, wanted: str, found: Any) -> TypeError:
-        what = f"a tensor {found.dtype} {list(found.shape)}" if is_tensor(found) else shown(found)
-        return TypeError(f"{self._name}.{method} must return {wanted}, got {what}")
+        return TypeError(f"{self._name}.{method} must return {wanted}, got {_in_words(found)}")
+
+
+def _in_words(found: Any) -> str:
+    return f"a tensor {found.dtype} {list(found.shape)}" if is_tensor(found) else shown(found)
 
 
 def _is_number(value: Any) -> bool:

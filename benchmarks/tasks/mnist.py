@@ -11,7 +11,7 @@ from torch.optim import SGD, Optimizer
 
 from laser_wireless.benchmarks.tasks.hub import Source
 from laser_wireless.benchmarks.tasks.images import Form, Images, evaluate_classifier, image_parts
-from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, dealt
+from laser_wireless.benchmarks.tasks.sharding import Sharding, check_sharding, shards_of
 from laser_wireless.benchmarks.tasks.task import Split, check_momentum, check_task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.parameters import checked
@@ -31,7 +31,8 @@ class Mnist:
         path: folder with the data (save_to_disk, or parquet files as on the hub); none reads ylecun/mnist from the hub.
         batch_size: images per device and round, drawn without replacement within an epoch of the device's shard.
         validation_size: images held out of the training data; which ones does not depend on the run's seed.
-        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes) or "label" (few classes per device).
+        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes), "label" (few classes per device) or "shared"
+            (every device draws from all images, with replacement).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
         momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.
@@ -60,10 +61,18 @@ class Mnist:
 
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return images float32 [K, batch, 1, 28, 28] and labels int64 [K, batch]."""
+        return self.batches_of(range(num_devices), round, num_devices, streams)
+
+    def batches_of(self, devices: range, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Return images and labels of some of the devices; see `Streamed`."""
         images = _parts(self)["train"]
-        shards = dealt(images.labels, num_devices, self.batch_size, streams, sharding=self.sharding, alpha=self.alpha)
-        chosen = shards.batches(round, self.batch_size, streams)
+        shards = shards_of(self, images.labels, num_devices, streams)
+        chosen = shards.batches(devices, round, self.batch_size, streams)
         return _FORM.normalised(images.pixels[chosen]), images.labels[chosen]
+
+    def shard_sizes(self, num_devices: int, streams: Streams) -> Tensor:
+        """Return how many images each device holds, int64 [K]."""
+        return shards_of(self, _parts(self)["train"].labels, num_devices, streams).sizes
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         """Return the mean cross-entropy."""

@@ -3,10 +3,10 @@
 random     equal shards of a random order; up to K - 1 samples are left out, so that all shards are equal
 dirichlet  the devices' shares of each class follow a symmetric Dirichlet law with parameter alpha; shards differ in size
 label      the samples in the order of their classes, cut into K equal parts: a device sees few classes
+shared     every device draws from all samples, with replacement: independent and identically distributed, for any K
 
 The Dirichlet law is drawn per class over the devices, as by Yurochkin et al. (2019), arXiv:1905.12022, and Li et al. (2022),
-arXiv:2102.02079; not per device over the classes. All devices count alike in the mean gradient, however many samples
-they hold.
+arXiv:2102.02079; not per device over the classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from laser_wireless.channels import Streams
 
-Sharding = Literal["random", "dirichlet", "label"]
+Sharding = Literal["random", "dirichlet", "label", "shared"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +37,53 @@ class Shards:
     samples: Tensor
     sizes: Tensor
 
-    def batches(self, round: int, batch_size: int, streams: Streams) -> Tensor:
-        """Return the samples int64 [K, batch_size] of a round.
+    def batches(self, devices: range, round: int, batch_size: int, streams: Streams) -> Tensor:
+        """Return the samples int64 [len(devices), batch_size] of a round.
 
         An epoch is as many whole batches as the largest shard holds; the rest is dropped, another rest in every epoch. In an
         epoch each device goes through its shard in a random order, without replacement, and through the same order again
         when its shard is used up; so a batch repeats samples only where a shard is smaller than a batch.
 
         Args:
+            devices: whose samples.
             round: 0, 1, 2, ...
             batch_size: samples per device.
             streams: the stream "data" orders the samples, anew in every epoch.
         """
         epoch, step = divmod(round, max(1, self.samples.shape[1] // batch_size))
-        position = (step * batch_size + torch.arange(batch_size)) % self.sizes.unsqueeze(1)
-        return self.samples.gather(1, _order(self, epoch, streams).gather(1, position))
+        own = slice(devices.start, devices.stop)
+        position = (step * batch_size + torch.arange(batch_size)) % self.sizes[own].unsqueeze(1)
+        return self.samples[own].gather(1, _order(self, epoch, streams)[own].gather(1, position))
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """All samples for each of the devices.
+
+    Args:
+        num_samples: N.
+        num_devices: K.
+    """
+
+    num_samples: int
+    num_devices: int
+
+    @property
+    def sizes(self) -> Tensor:
+        """N for each device, int64 [K]."""
+        return torch.full((self.num_devices,), self.num_samples, dtype=torch.int64)
+
+    def batches(self, devices: range, round: int, batch_size: int, streams: Streams) -> Tensor:
+        """Return the samples int64 [len(devices), batch_size] of a round, drawn independently with replacement."""
+        return _draws(self, round, batch_size, streams)[devices.start : devices.stop].long()
+
+
+@lru_cache(maxsize=1)  # asked for part by part where devices come in turns
+def _draws(common: Common, round: int, batch_size: int, streams: Streams) -> Tensor:
+    """int32 [K, batch_size], samples of all devices: 4 bytes each."""
+    generator = streams.generator("data", round)
+    shape = (common.num_devices, batch_size)
+    return torch.randint(common.num_samples, shape, dtype=torch.int32, generator=generator)
 
 
 @lru_cache(maxsize=64)  # runs of several seeds take turns; Streams compare by their seed, shards by identity
@@ -68,8 +100,8 @@ def check_sharding(sharding: Sharding, alpha: float | None) -> None:
     Raises:
         ValueError: in these cases, and for an unknown sharding.
     """
-    if sharding not in ("random", "dirichlet", "label"):
-        raise ValueError(f"sharding must be random, dirichlet or label, got {sharding!r}")
+    if sharding not in get_args(Sharding):
+        raise ValueError(f"sharding must be one of {', '.join(get_args(Sharding))}, got {sharding!r}")
     if (sharding == "dirichlet") != (alpha is not None):
         raise ValueError(f"alpha must be given with sharding dirichlet and only then, got {sharding} and {alpha}")
     if alpha is not None and not 0 < alpha < math.inf:
@@ -78,12 +110,12 @@ def check_sharding(sharding: Sharding, alpha: float | None) -> None:
 
 def deal(
     labels: Tensor, num_devices: int, batch_size: int, streams: Streams, *, sharding: Sharding, alpha: float | None = None
-) -> Shards:
+) -> Shards | Common:
     """Deal the training samples to the devices.
 
     Args:
         labels: int64 [N], classes of the samples.
-        num_devices: K, at most N.
+        num_devices: K, at most N unless samples are shared.
         batch_size: samples per device and round; equal shards must hold at least as many.
         streams: the stream "shards" draws who holds what.
         sharding: see the module.
@@ -93,11 +125,13 @@ def deal(
         ValueError: too few samples.
     """
     check_sharding(sharding, alpha)
+    if sharding == "shared":
+        return Common(len(labels), num_devices)
     smallest = len(labels) // num_devices
     if smallest < (1 if alpha is not None else batch_size):
         raise ValueError(
             f"batch_size must be at most the {smallest} images that each of {num_devices} devices holds, got "
-            f"{batch_size}; use fewer devices or smaller batches"
+            f"{batch_size}; use fewer devices, smaller batches, or sharding shared"
         )
     generator = streams.generator("shards", 0)
     if sharding == "random":
@@ -112,6 +146,22 @@ def deal(
 
 dealt = lru_cache(maxsize=64)(deal)  # runs of several seeds take turns
 """`deal`, remembered; labels are the same only if they are the same tensor."""
+
+
+class _Dealing(Protocol):
+    """A task that says how it deals."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def sharding(self) -> Sharding: ...
+    @property
+    def alpha(self) -> float | None: ...
+
+
+def shards_of(task: _Dealing, labels: Tensor, num_devices: int, streams: Streams) -> Shards | Common:
+    """What a task deals to the devices of a run, remembered."""
+    return dealt(labels, num_devices, task.batch_size, streams, sharding=task.sharding, alpha=task.alpha)
 
 
 def _dirichlet(labels: Tensor, num_devices: int, alpha: float, generator: torch.Generator) -> list[Tensor]:

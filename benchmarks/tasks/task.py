@@ -8,7 +8,7 @@ part, and no part shares a sample with another.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -48,6 +48,24 @@ class Task(Protocol):
 
     def learning_rate_factor(self, round: int, num_rounds: int) -> float:
         """Return the factor on the learning rate in a round."""
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A task whose devices hold shards of its training data."""
+
+    def shard_sizes(self, num_devices: int, streams: Streams) -> Tensor:
+        """Return how many training samples each device holds, int64 [K]."""
+        ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A task that gives out the batches of some devices without making those of the others."""
+
+    def batches_of(self, devices: range, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
+        """Return rows `devices` of `Task.batches`."""
         ...
 
 

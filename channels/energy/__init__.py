@@ -1,12 +1,13 @@
-"""Energy: schedules of budgets over rounds, allocation to blocks, and ways of stating a budget."""
+"""Energy: schedules of budgets over rounds and devices, allocation to blocks, and ways of stating a budget."""
 
 from laser_wireless.channels.energy.allocation import LeastNoiseAllocation, NormAllocation, UniformAllocation
-from laser_wireless.channels.energy.schedules import LinearEnergy, StepEnergy
+from laser_wireless.channels.energy.schedules import LinearEnergy, StepEnergy, UnequalEnergy
 
 __all__ = [
     "LeastNoiseAllocation",
     "LinearEnergy",
     "NormAllocation",
     "StepEnergy",
+    "UnequalEnergy",
     "UniformAllocation",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from laser_wireless.channels.constants import constant
 from laser_wireless.channels.energy.schedules import Schedule
 from laser_wireless.channels.parameters import checked
-from laser_wireless.channels.participation import Participation
+from laser_wireless.channels.participation import Participation, attendance_of
 from laser_wireless.channels.round import Air, Round
 
 Budget: TypeAlias = float | list[float] | Tensor | Schedule
@@ -76,8 +76,7 @@ def _everybody(energies: Energies, symbols: Tensor, now: Round) -> Energies:
 
 
 def _present(participation: Participation, energies: Energies, symbols: Tensor, now: Round) -> Energies:
-    generator = now.generator("participation", symbols.device)
-    attendance = participation(symbols.shape[-2], round=now.index, generator=generator)
+    attendance = attendance_of(participation, symbols.shape[-2], now, symbols.device)
     return energies._replace(present=energies.budget * attendance.present, waiting_s=attendance.seconds)
 
 

@@ -1,8 +1,9 @@
-"""Budgets that change over the rounds of a run."""
+"""Budgets that change over the rounds of a run, or over the devices."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +13,8 @@ from laser_wireless.channels.parameters import checked
 class Schedule(Protocol):
     """Energy budget as a function of the round; a plain function will do."""
 
-    def __call__(self, round: int, /) -> float:
-        """Budget of `round` (0, 1, ...)."""
+    def __call__(self, round: int, /) -> float | Sequence[float]:
+        """Budget of `round` (0, 1, ...): one number, or one for each device."""
         ...
 
 
@@ -71,9 +72,37 @@ class StepEnergy:
         return _stair(self.energy_budget, self.num_rounds, self.num_steps, self.rising, round)
 
 
-def _check_schedule(energy_budget: float, num_rounds: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+@checked
+class UnequalEnergy:
+    """Budgets in fixed ratios to each other, with mean P over the devices: P_k = P K ratio_k / sum of the ratios.
+
+    Args:
+        energy_budget: P, the mean over the devices.
+        ratios: one for each device, finite and >= 0, not all 0.
+    """
+
+    energy_budget: float
+    ratios: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _check_mean(self.energy_budget)
+        if not (all(0 <= ratio < math.inf for ratio in self.ratios) and any(self.ratios)):
+            raise ValueError(f"ratios must hold a finite number >= 0 for each device, not all 0, got {list(self.ratios)}")
+
+    def __call__(self, round: int) -> tuple[float, ...]:
+        """Budget of each device, the same in every round."""
+        mean = sum(self.ratios) / len(self.ratios)
+        return tuple(self.energy_budget * ratio / mean for ratio in self.ratios)
+
+
+def _check_mean(energy_budget: float) -> None:
     if not 0 < energy_budget < math.inf:
         raise ValueError(f"energy_budget must be finite and > 0, got {energy_budget}")
+
+
+def _check_schedule(energy_budget: float, num_rounds: int) -> None:
+    _check_mean(energy_budget)
     if num_rounds < 1:
         raise ValueError(f"num_rounds must be >= 1, got {num_rounds}")
 

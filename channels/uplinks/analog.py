@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from laser_wireless.channels.brief import brief
@@ -32,7 +33,7 @@ from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.parameters import check_fields
-from laser_wireless.channels.participation import Participation
+from laser_wireless.channels.participation import Participation, asked_by
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl
 from laser_wireless.channels.power_control.inversion import AlignedInversion
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
@@ -171,6 +172,10 @@ class AnalogUplink:
     def grid(self, layout: tuple[int, ...]) -> Grid:
         """Where the symbols lie, by OFDM or by the coherence asked for."""
         return self.carrier.cells(tuple(layout))
+
+    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
+        """Return which devices the base station asks in a round, int64 [m] ascending; None for all of them."""
+        return asked_by(self.participation, num_devices, Round(round, streams), device)
 
     def plan(
         self,

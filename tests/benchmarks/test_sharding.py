@@ -61,16 +61,21 @@ def test_class_shares_have_the_moments_of_the_dirichlet_law(alpha):
         assert_mean((found - mean).square(), mean=narrow, variance=of_narrow)
 
 
+def batches(shards, round):
+    """Of all devices, four samples each."""
+    return shards.batches(range(len(shards.sizes)), round, 4, Streams(0))
+
+
 def test_a_device_goes_through_its_shard_in_an_epoch_and_small_shards_go_round_again():
     shards = deal(LABELS, 8, 4, Streams(0), sharding="dirichlet", alpha=0.3)
     longest = int(shards.sizes.max())
     rounds = longest // 4
-    seen = torch.cat([shards.batches(round, 4, Streams(0)) for round in range(rounds)], dim=1)
+    seen = torch.cat([batches(shards, round) for round in range(rounds)], dim=1)
     for k in range(8):
         counts = torch.bincount(seen[k], minlength=1003)
         assert counts[held(shards, k)].sum() == 4 * rounds  # nobody else's samples
         assert counts.max() - counts[held(shards, k)].min() <= 1  # as evenly as whole numbers allow
-    next_epoch = torch.cat([shards.batches(round, 4, Streams(0)) for round in range(rounds, 2 * rounds)], dim=1)
+    next_epoch = torch.cat([batches(shards, round) for round in range(rounds, 2 * rounds)], dim=1)
     assert not torch.equal(seen, next_epoch)
 
 
@@ -78,7 +83,7 @@ def test_device_without_a_sample_takes_one_from_the_largest_shard():
     shards = deal(torch.zeros(40, dtype=torch.int64), 20, 4, Streams(0), sharding="dirichlet", alpha=0.01)
     assert shards.sizes.min() == 1
     assert shards.sizes.sum() == 40
-    assert (shards.batches(0, 4, Streams(0))[shards.sizes == 1].diff(dim=1) == 0).all()
+    assert (batches(shards, 0)[shards.sizes == 1].diff(dim=1) == 0).all()
 
 
 @pytest.mark.parametrize(("sharding", "alpha"), CASES)
@@ -89,7 +94,7 @@ def test_digits_train_on_shards_of_any_kind(sharding, alpha):
 
 
 def test_impossible_shardings_are_refused():
-    with pytest.raises(ValueError, match="sharding must be random, dirichlet or label"):
+    with pytest.raises(ValueError, match="sharding must be one of random, dirichlet, label, shared, got 'even'"):
         check_sharding("even", None)
     for sharding, alpha in (("dirichlet", None), ("random", 0.5)):
         with pytest.raises(ValueError, match="alpha must be given with sharding dirichlet and only then"):
@@ -100,3 +105,27 @@ def test_impossible_shardings_are_refused():
     for sharding, alpha in CASES:
         with pytest.raises(ValueError, match="batch_size must be at most the 0 images"):
             deal(LABELS, 2000, 1, Streams(0), sharding=sharding, alpha=alpha)
+
+
+def test_shared_samples_are_drawn_uniformly_and_independently_by_any_number_of_devices():
+    common = deal(LABELS[:50], 1000, 16, Streams(0), sharding="shared")
+    drawn = common.batches(range(1000), 3, 16, Streams(0))
+    assert drawn.shape == (1000, 16)
+    counts = torch.bincount(drawn.flatten(), minlength=50).double()
+    chi_squared = ((counts - 320).square() / 320).sum()
+    assert 49 - 5 * 98**0.5 < chi_squared < 49 + 5 * 98**0.5  # 49 degrees of freedom, variance 98
+    repeats = (drawn[:, :8] == drawn[:, 8:]).double()
+    assert_mean(repeats, mean=1 / 50, variance=1 / 50 * 49 / 50)
+    other = common.batches(range(1000), 4, 16, Streams(0))
+    assert_mean((drawn == other).double(), mean=1 / 50, variance=1 / 50 * 49 / 50)
+    assert common.sizes.tolist() == [50] * 1000
+
+
+@pytest.mark.parametrize(("sharding", "alpha"), [*CASES, ("shared", None)])
+def test_batches_of_some_devices_are_those_of_all(sharding, alpha):
+    task = Digits(sharding=sharding, alpha=alpha)
+    whole = task.batches(5, 16, Streams(0))
+    for devices in (range(0, 3), range(3, 16)):
+        part = task.batches_of(devices, 5, 16, Streams(0))
+        assert all(torch.equal(a, b[devices.start : devices.stop]) for a, b in zip(part, whole, strict=True))
+    assert task.shard_sizes(16, Streams(0)).shape == (16,)

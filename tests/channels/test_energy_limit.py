@@ -16,6 +16,7 @@ from laser_wireless.channels import (
     StepEnergy,
     Streams,
     TruncatedInversion,
+    UnequalEnergy,
 )
 
 NUM_ROUNDS = 3
@@ -25,13 +26,20 @@ EXPONENTS = [-45, -38, -30, -3, 0, 3, 30]  # the first two are subnormal in floa
 LEVELS = [-30, 0, 20]  # under PreviousScale a larger jump of scale makes noise that float32 cannot hold
 
 
+def unequal(ratios):
+    """Budgets in these ratios."""
+    return UnequalEnergy(energy_budget=5.0, ratios=tuple(ratios))
+
+
 @st.composite
 def uplinks(draw, num_devices):
     """Any combination of the uplink's options."""
     positive = st.sampled_from([1e-6, 0.3, 1.0, 1e6])
     per_device = st.lists(positive | st.just(0.0), min_size=num_devices, max_size=num_devices).filter(any)
     return AnalogUplink(
-        energy_budget=draw(positive | per_device | per_device.map(torch.tensor) | st.sampled_from(SCHEDULES)),
+        energy_budget=draw(
+            positive | per_device | per_device.map(torch.tensor) | st.sampled_from(SCHEDULES) | per_device.map(unequal)
+        ),
         noise_variance=draw(st.sampled_from([0.0, 1.0])),
         fading=draw(st.sampled_from(FADINGS)),
         power_control=draw(st.sampled_from(POWER_CONTROLS)),

@@ -7,7 +7,7 @@ import torch
 from helpers.statistical import assert_distributed, assert_mean, seeded
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from laser_wireless.channels.participation import EveryDevice, RandomDropout, Stragglers
+from laser_wireless.channels.participation import EveryDevice, RandomDropout, SampledDevices, Stragglers
 
 NUM_DEVICES = 100_000
 
@@ -21,6 +21,9 @@ RULES = [
     RandomDropout(drop_probability=0.3),
     RandomDropout(drop_probability=(0.0, 0.5, 1.0)),
     Stragglers(extra_s=1.0, least_s=(0.1, 0.2, 0.3), deadline_s=1.0),
+    SampledDevices(num_sampled=2),
+    RandomDropout(drop_probability=0.3, num_sampled=2),
+    Stragglers(extra_s=1.0, deadline_s=1.0, num_sampled=2),
 ]
 
 
@@ -129,3 +132,44 @@ def test_as_many_values_as_devices_are_wanted(number):
         attend(RandomDropout(drop_probability=(0.5,) * number), 3)
     with pytest.raises(ValueError, match="extra_s must hold one value"):
         attend(Stragglers(extra_s=(1.0,) * 2), 3)
+
+
+@pytest.mark.parametrize("num_sampled", [1, 3, 7])
+def test_each_device_is_asked_as_often_as_any_other(num_sampled):
+    """Hypergeometric: a device with probability m/K, a pair with m (m - 1) / (K (K - 1))."""
+    rule, num_rounds = SampledDevices(num_sampled=num_sampled), 4000
+    present = torch.stack([attend(rule, 7, seed=seed).present for seed in range(num_rounds)]).double()
+    assert (present.sum(1) == num_sampled).all()
+    p = num_sampled / 7
+    for device in range(7):
+        assert_mean(present[:, device], mean=p, variance=p * (1 - p))
+    both = num_sampled * (num_sampled - 1) / 42
+    assert_mean(present[:, 0] * present[:, 5], mean=both, variance=both * (1 - both))
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if getattr(rule, "num_sampled", None)], ids=str)
+def test_only_those_asked_are_present(rule, device):
+    for seed in range(20):
+        asked = rule.asked(3, round=0, generator=seeded(seed, device))
+        assert asked.tolist() == sorted(set(asked.tolist()))
+        assert asked.shape == (2,)
+        absent = torch.ones(3, dtype=torch.bool, device=device).index_fill(0, asked, False)
+        assert not (attend(rule, 3, seed=seed, device=device).present & absent).any()
+
+
+def test_server_waits_for_those_asked_alone():
+    slow = Stragglers(extra_s=1e-9, least_s=(1.0, 2.0, 3.0), num_sampled=1)
+    for seed in range(9):
+        [asked] = slow.asked(3, round=0, generator=seeded(seed)).tolist()
+        assert attend(slow, 3, seed=seed).seconds.item() == pytest.approx(asked + 1)
+
+
+@pytest.mark.parametrize("num_sampled", [0, -2])
+def test_nobody_asked_is_refused(num_sampled):
+    with pytest.raises(ValueError, match=f"num_sampled must be >= 1, got {num_sampled}"):
+        SampledDevices(num_sampled=num_sampled)
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="num_sampled must be at most the 3 devices that there are, got 4"):
+        attend(SampledDevices(num_sampled=4), 3)

@@ -49,6 +49,7 @@ from laser_wireless.channels import (
     RandomDropout,
     Rapp,
     Saleh,
+    SampledDevices,
     SingleAntenna,
     SionnaRayleigh,
     SionnaTdl,
@@ -137,6 +138,7 @@ PARTICIPATION = [
     EveryDevice(),
     RandomDropout(drop_probability=0.5),
     Stragglers(extra_s=1.0, deadline_s=1.0),
+    SampledDevices(num_sampled=1),
 ]
 KINDS = ["symbols", "symbols", "samples", "ofdm", "ofdm samples"]
 EXPONENTS = [-30, -12, -3, 0, 3, 12, 30]

@@ -92,6 +92,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Positions": {"positions_m": [[1.0, 2.0]]},
     "NoisyCsi": {"nmse": 0.1},
     "RandomDropout": {"drop_probability": 0.1},
+    "SampledDevices": {"num_sampled": 2},
     "Stragglers": {"extra_s": 1.0},
     "PhaseError": {"rad": 0.1},
     "CarrierFrequencyOffset": {"hz": 1.0},
@@ -113,6 +114,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "DigitalBroadcast": {"energy_budget": 1.0},
     "LinearEnergy": {"energy_budget": 1.0, "num_rounds": 12},
     "StepEnergy": {"energy_budget": 1.0, "num_rounds": 12},
+    "UnequalEnergy": {"energy_budget": 1.0, "ratios": (1.0, 2.0)},
 }
 """Class -> arguments that it cannot do without."""
 NEEDS_MORE = ("RayTraced", "SionnaPaths", "PathTrace", "Trace", "TensorFlowFading", "TensorFlowChannel")

@@ -195,7 +195,7 @@ def test_frozen_parameter_does_not_move_and_keeps_its_error_memory(compressor, b
                 assert torch.equal(p, before[name])
                 assert torch.equal(columns[name], owed[name])
     assert not any(torch.equal(p, before[name]) for name, p in model.named_parameters() if "weight" in name)
-    assert bridge._batchable
+    assert bridge._training.may_batch
 
 
 def test_gradient_of_a_frozen_parameter_would_move_it_if_it_were_zero():

@@ -69,7 +69,7 @@ def test_noiseless_downlink_is_no_downlink_bit_for_bit(batched, device):
         for downlink in (None, NoiselessBroadcast(), AnalogBroadcast(energy_budget=1e30))
     )
     for bridge in (plain, noiseless, loud):
-        bridge._batchable = batched
+        bridge._training.may_batch = batched
         train(bridge, range(4))
     assert torch.equal(weights(noiseless.model), weights(plain.model))
     assert torch.equal(noiseless.memory, plain.memory)
@@ -89,7 +89,7 @@ def test_digital_downlink_of_many_bits_is_nearly_none():
 @noisy
 def test_batched_gradients_are_those_of_the_loop(downlink, device):
     batched, looped = (bridge_over(perceptron().to(device), downlink=downlink) for _ in range(2))
-    looped._batchable = False
+    looped._training.may_batch = False
     for bridge in (batched, looped):
         train(bridge, range(3))
         x, y = (batch.to(device) for batch in data(3))
@@ -284,7 +284,7 @@ def test_tied_and_half_precision_parameters():
     for dtype in (torch.float32, torch.bfloat16):
         model = build(Tied()).to(dtype)
         batched, looped = (bridge_over(copy.deepcopy(model), downlink=NOISY[0]) for _ in range(2))
-        looped._batchable = False
+        looped._training.may_batch = False
         for bridge in (batched, looped):
             train(bridge, range(1))
             bridge.backward(loss_of, *data(1))

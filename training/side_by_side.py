@@ -60,6 +60,10 @@ class SideBySide:
         names = set(first.carried.names)
         self._wanted = {name: self.tensors[name] for name in first.carried.names}
         self._others = {name: value for name, value in self.tensors.items() if name not in names}
+        weights = [bridge.weights for bridge in bridges]
+        self._weights = None  # [R, K], unless all devices count alike
+        if {weight for its in weights for weight in its} != {1.0}:
+            self._weights = torch.tensor(weights, dtype=first.memory.dtype, device=first.memory.device)
 
     def _lay(self, rows: Tensor) -> None:
         """Take [R, K, d] for the memory of all runs; where each exchanges by itself, they lie as memory of its own would."""
@@ -99,6 +103,8 @@ class SideBySide:
         gradients, losses = self._gradients(loss, batches)
         self._mark(f"round {self.round} was interrupted half-way")
         for views, gradient in zip(self._views, gradients, strict=True):
+            if self._weights is not None:
+                gradient.mul_(self._weights.view(*self._weights.shape, *[1] * (gradient.ndim - 2)))
             views.add_(gradient)
         self._mark(None)
         return losses
@@ -274,7 +280,6 @@ def _apart(first: UplinkBridge, other: UplinkBridge) -> str:
         "the numbers of devices differ": other.num_devices != first.num_devices,
         "the rounds differ": other.round != first.round,
         "the base station asks some of the devices only": other.asked() is not None,
-        "the devices have weights": set(other.weights) != {1.0},
         "parameters are frozen": not all(other.carried.trainable),
     }.items():
         if holds:

@@ -22,7 +22,9 @@ from laser_wireless.channels import (
     PreviousScale,
     Rapp,
     Rayleigh,
+    SampledDevices,
     TruncatedInversion,
+    UnequalEnergy,
 )
 from laser_wireless.channels.downlinks.analog import AnalogBroadcast
 from laser_wireless.channels.round import StackedStreams
@@ -235,6 +237,31 @@ def test_budgets_that_change_over_the_rounds():
         together.backward(loss, [batch_of(run, round) for run in range(R)])
         for run, ledger in enumerate(together.exchange()):
             assert ledger.energy_allowed.unique().tolist() == [pytest.approx(schedule(run)(round))]
+
+
+@pytest.mark.parametrize("scheme", ["alternating", "signum", "z-sgd"])
+def test_weights_and_unequal_budgets_of_each_run(scheme):
+    def options(run):
+        budgets = UnequalEnergy(energy_budget=10.0, ratios=tuple(range(1, K + 1)))
+        return {"scheme": scheme, "weights": [1.0 + run * k for k in range(K)], "energy_budget": budgets}
+
+    bridges = [bridge_of(run, **options(run)) for run in range(R)]
+    optimizers, together = [optimizer_of(bridge, run) for run, bridge in enumerate(bridges)], SideBySide(bridges)
+    for round in range(3):
+        together.backward(loss, [batch_of(run, round) for run in range(R)])
+        together.exchange()
+        for optimizer in optimizers:
+            optimizer.step()
+    together.part()
+    assert together.halves_together == ["gradients", "exchange"]
+    for run in range(R):
+        assert_same(everything(bridges[run]), everything(train_alone(run, 3, **options(run))[0]))
+
+
+def test_devices_that_are_asked_train_run_by_run():
+    uplink = AnalogUplink(energy_budget=9.0, participation=SampledDevices(num_sampled=2))
+    with pytest.raises(NotStackable, match="the base station asks some of the devices only"):
+        SideBySide([bridge_of(run, uplink=uplink) for run in range(R)])
 
 
 def own_power(h, norms, energy, noise_variance, *, agreement):

@@ -19,6 +19,7 @@ from laser_wireless.benchmarks.run_folder import say
 from laser_wireless.benchmarks.training_run import Diverged, RunInFolder, Trainer, TrainingRun, saved_when_cut_off
 from laser_wireless.channels import Ledger
 from laser_wireless.channels.uplinks.stacked import NotStackable
+from laser_wireless.training import UplinkBridge
 from laser_wireless.training.averaging import AveragesSideBySide
 from laser_wireless.training.side_by_side import SideBySide
 
@@ -65,6 +66,8 @@ def train_together(
 
 def at_once(first: Trainer, count: int, device: torch.device) -> int:
     """How many of so many runs are computed at once, in equal parts: as the gradients of all their devices leave room."""
+    if not isinstance(first.bridge, UplinkBridge):
+        return 1
     most = max(1, _NUMBERS[device.type] // first.bridge.memory.numel())
     return -(-count // -(-count // most))
 
@@ -133,8 +136,11 @@ class Company:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         if any(trainer.run.local is not None for trainer in trainers):
             raise NotStackable("devices that take local steps have models of their own")
+        bridges = [trainer.bridge for trainer in trainers if isinstance(trainer.bridge, UplinkBridge)]
+        if len(bridges) < len(trainers):
+            raise NotStackable("their devices are computed some at a time")
         self._trainers = trainers
-        self._together = SideBySide([trainer.bridge for trainer in trainers])
+        self._together = SideBySide(bridges)
         averages = [trainer.average for trainer in trainers if trainer.average is not None]
         self._averages = None
         if averages:
@@ -154,14 +160,14 @@ class Company:
             trainer.begin_step()
         try:
             of_runs = [batches[trainer.run.seed] for trainer in self._trainers]
-            losses = self._together.backward(self._trainers[0].task.loss, of_runs).mean(-1)
+            losses = self._together.backward(self._trainers[0].loss, of_runs).mean(-1)
         except NotStackable:
             self._end_step()
             raise
         try:
             ledgers = self._together.exchange()
         except NotStackable:
-            self._step([trainer.bridge.exchange() for trainer in self._trainers], losses)
+            self._step([bridge.exchange() for bridge in self._together.bridges], losses)
             raise
         self._step(ledgers, losses)
 

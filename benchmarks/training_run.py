@@ -31,10 +31,11 @@ from laser_wireless.benchmarks.run_folder import RunFolder, State, say
 from laser_wireless.benchmarks.tasks import Task
 from laser_wireless.benchmarks.tasks.contract import CheckedTask
 from laser_wireless.benchmarks.users_code import users_line
-from laser_wireless.channels import Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
+from laser_wireless.channels import AnalogUplink, Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
-from laser_wireless.training import LocalSteps, UplinkBridge, averaged_model
+from laser_wireless.training import LocalSteps, RowsInMemory, StreamedBridge, UplinkBridge, averaged_model
+from laser_wireless.training.row_store import RowStore
 
 RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
 
@@ -71,6 +72,12 @@ class TrainingRun:
             batches of step s in round t are those of round t tau + s of the task, tau being the most steps of any device.
         weights: of the devices in the mean; "samples": by how many training samples each holds, "equal": all alike.
         optimizer: of the base station; the task's own if None.
+        devices_at_once: devices that are computed together, so that memory does not grow with K; None for all. The results
+            are the same but for rounding. Over an analog uplink with gains constant over segments and a free downlink.
+        rows: with devices_at_once and a scheme with error feedback or momentum at the devices, where they keep what is yet to
+            be sent; in the memory of the host if None.
+        precision: of the forward and backward pass: "bfloat16" has torch's autocast choose it for each operation; weights,
+            memories and messages stay in float32.
         num_devices: K, devices that send at once.
         num_rounds: uplink rounds, one optimiser step each.
         learning_rate: of the base station's optimiser, and of local steps that have no rate of their own.
@@ -86,6 +93,9 @@ class TrainingRun:
     local: LocalSteps | None = None
     weights: Literal["equal", "samples"] = "equal"
     optimizer: ServerOptimizer | None = None
+    devices_at_once: int | None = None
+    rows: RowStore | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     num_devices: int = 16
     num_rounds: int = 240
     learning_rate: float = 0.05
@@ -103,6 +113,21 @@ class TrainingRun:
             raise ValueError(f"seed must be >= 0, got {self.seed}")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
+        self._check_streaming()
+
+    def _check_streaming(self) -> None:
+        if self.devices_at_once is None:
+            if self.rows is not None:
+                raise ValueError(f"rows must be given with devices_at_once and only then, got {self.rows}")
+            return
+        if self.devices_at_once < 1:
+            raise ValueError(f"devices_at_once must be >= 1 or None, got {self.devices_at_once}")
+        if not isinstance(self.uplink, AnalogUplink):
+            raise ValueError(f"devices_at_once needs an AnalogUplink, got {type(self.uplink).__name__}; leave it out")
+        if not isinstance(self.downlink, NoiselessBroadcast):
+            raise ValueError(
+                f"devices_at_once needs a downlink without errors, NoiselessBroadcast, got {type(self.downlink).__name__}"
+            )
 
 
 class Diverged(ArithmeticError):
@@ -327,15 +352,7 @@ class Trainer:
         self.model: nn.Module = self.task.model(run.seed).to(device)
         self.streams = Streams(run.seed)
         sizes = self.task.shard_sizes(run.num_devices, self.streams) if run.weights == "samples" else None
-        self.bridge = UplinkBridge(
-            self.model,
-            num_devices=run.num_devices,
-            compressor=run.compressor,
-            uplink=run.uplink,
-            downlink=run.downlink,
-            weights=sizes,
-            seed=run.seed,
-        )
+        self.bridge = _bridge(run, self.model, sizes)
         self.optimizer = self.task.optimizer(self.model, run.learning_rate, run.optimizer)
         self.average = averaged_model(self.model, decay=self.task.averaging) if self.task.averaging else None
         self.amid_step = False
@@ -352,16 +369,32 @@ class Trainer:
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""
         rate = self.begin_step()
-        if self.run.local is None:
-            losses = self.bridge.backward(self.task.loss, *self.batches(self.round))
-        else:
-            longest = self.run.local.longest
-            steps = [self.batches(self.round * longest + step) for step in range(longest)]
-            losses = self.bridge.local_updates(self.task.loss, steps, self.run.local, learning_rate=rate)
-        self.end_step(losses.mean(), self.bridge.exchange())
+        self.end_step(*self._exchange(rate))
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.amid_step = False
+
+    def _exchange(self, rate: float) -> tuple[Tensor, Ledger]:
+        """One round over the uplink: the devices' mean loss, and the ledger."""
+        local, first = self.run.local or LocalSteps(), self.round * (self.run.local or LocalSteps()).longest
+        if isinstance(self.bridge, StreamedBridge):
+
+            def some(devices: range, step: int) -> list[Tensor]:
+                batches = self.task.batches_of(devices, first + step, self.run.num_devices, self.streams)
+                return [batch.to(self.device) for batch in batches]
+
+            losses, ledger = self.bridge.exchange(self.loss, some, local, learning_rate=rate)
+            return losses.mean(), ledger
+        steps = [self.batches(first + step) for step in range(local.longest)]
+        losses = self.bridge.local_updates(self.loss, steps, local, learning_rate=rate)
+        return losses.mean(), self.bridge.exchange()
+
+    def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
+        """The task's loss, in the run's precision."""
+        if self.run.precision == "float32":
+            return self.task.loss(model, *batch)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            return self.task.loss(model, *batch)
 
     def batches(self, round: int) -> list[Tensor]:
         """The mini-batches of the task's round, [K, ...] each."""
@@ -468,6 +501,15 @@ class Trainer:
             "peak_power": max((row["peak_power"] for row in self.rows), default=float("nan")),
             "environment": environment(),
         }
+
+
+def _bridge(run: TrainingRun, model: nn.Module, weights: Sequence[float] | None) -> UplinkBridge | StreamedBridge:
+    common: dict[str, Any] = {"num_devices": run.num_devices, "compressor": run.compressor, "seed": run.seed, "weights": weights}
+    if run.devices_at_once is None or not isinstance(run.uplink, AnalogUplink):
+        return UplinkBridge(model, uplink=run.uplink, downlink=run.downlink, **common)
+    keeps = run.compressor.error_feedback or run.compressor.momentum
+    rows = run.rows or (RowsInMemory() if keeps else None)
+    return StreamedBridge(model, uplink=run.uplink, at_once=run.devices_at_once, rows=rows, **common)
 
 
 def _nothing() -> Row:

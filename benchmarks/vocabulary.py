@@ -34,6 +34,7 @@ from laser_wireless.channels import (
     waveform,
 )
 from laser_wireless.channels.contracts import is_protocol
+from laser_wireless.training.row_store import RowStore
 
 GROUP = "laser_wireless.parts"
 """Entry-point group by which packages of others bring their parts."""
@@ -88,6 +89,7 @@ _COMMANDS = {
     "callbacks": callbacks.Callback,
     "local": training.LocalSteps,
     "optimizer": optimizers.ServerOptimizer,
+    "rows": RowStore,
 }
 """Parameters of the commands themselves."""
 

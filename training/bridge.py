@@ -14,17 +14,15 @@ gradients_of(k) the model's parameters are device k's, outside they are the base
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from laser_wireless.channels import Ledger, Streams, Uplink, UplinkState
-from laser_wireless.channels.contracts import shown
 from laser_wireless.channels.downlinks.analog import Downlink, DownlinkLedger, NoiselessBroadcast
 from laser_wireless.channels.laws_of_a_run import check_laws
 from laser_wireless.channels.ledger import Faults
@@ -34,20 +32,12 @@ from laser_wireless.compression.message import in_process, split_parameters
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
 from laser_wireless.training.device_models import DeviceModels
-from laser_wireless.training.device_training import DeviceTraining, Work
+from laser_wireless.training.device_training import DeviceTraining, asked_by, work_of
+from laser_wireless.training.device_weights import mean_weights
 from laser_wireless.training.gradient_memory import GradientMemory
 from laser_wireless.training.local_steps import LocalSteps
 from laser_wireless.training.processes import ProcessAir, received_over
 from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
-
-
-@runtime_checkable
-class _Asks(Protocol):
-    """An uplink whose base station asks some of the devices in a round, and not the others."""
-
-    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
-        """Return which, int64 [m] ascending; None for all."""
-        ...
 
 
 class UplinkBridge:
@@ -161,9 +151,7 @@ class UplinkBridge:
         Where the uplink's participation samples devices, the others compute nothing: `backward` leaves them out; in a loop
         of your own enter `gradients_of` for them without a backward pass.
         """
-        if not isinstance(self.uplink, _Asks):
-            return None
-        return self.uplink.asked(self.num_devices, round=self.round, streams=self.streams, device=self._device)
+        return asked_by(self.uplink, self.num_devices, round=self.round, streams=self.streams, device=self._device)
 
     def backward(self, loss: Callable[..., Tensor], *batches: Tensor) -> Tensor:
         """Compute and accumulate the gradients of all K devices, batched over them where the model allows it.
@@ -202,38 +190,10 @@ class UplinkBridge:
         Raises:
             ValueError: shapes that do not fit, or another number of steps or devices.
         """
-        self._check_steps(steps, local)
         self.carried.check()
         rate = learning_rate if local.learning_rate is None else local.learning_rate
-        own = slice(self.devices.start, self.devices.stop)
-        sizes = local.sizes_of(self.num_devices) or (None,) * self.num_devices
-        work = Work(
-            loss=loss,
-            steps=steps,
-            local=local,
-            rate=rate,
-            num_steps=local.steps_of(self.num_devices)[own],
-            sizes=sizes[own],
-            factors=local.factors(self.weights, rate)[own],
-            asked=self._own_rows(self.asked()),
-        )
+        work = work_of(loss, steps, local, rate=rate, devices=self.devices, weights=self.weights, asked=self.asked())
         return self._training(work, self.round)
-
-    def _own_rows(self, asked: Tensor | None) -> Tensor | None:
-        """Rows of the devices of this process that are asked."""
-        if asked is None or self.air is None:
-            return asked
-        return asked[(asked >= self.devices.start) & (asked < self.devices.stop)] - self.devices.start
-
-    def _check_steps(self, steps: Sequence[Sequence[Tensor]], local: LocalSteps) -> None:
-        if len(steps) != local.longest:
-            raise ValueError(f"steps must hold the batches of {local.longest} local steps, got {len(steps)}")
-        for batch in (batch for step in steps for batch in step):
-            if len(batch) != len(self.devices):
-                raise ValueError(
-                    f"batches must be stacked over the {len(self.devices)} devices, [num_devices, ...], "
-                    f"got {list(batch.shape)}"
-                )
 
     @property
     def batches_devices(self) -> bool:
@@ -391,20 +351,3 @@ class _Held:
     def of_device(self, device_index: int) -> AbstractContextManager[None]:
         """See `UplinkBridge.model_of`."""
         return self.bridge.model_of(device_index)
-
-
-def mean_weights(weights: Sequence[float] | None, num_devices: int) -> tuple[float, ...]:
-    """Weights with mean 1 in the ratios of those given.
-
-    Raises:
-        ValueError: another number of them, a negative one, or all 0.
-    """
-    if weights is None:
-        return (1.0,) * num_devices
-    values = [float(weight) for weight in weights]
-    if len(values) != num_devices or not all(0 <= value < math.inf for value in values) or not any(values):
-        raise ValueError(
-            f"weights must hold a finite number >= 0 for each of the {num_devices} devices, not all 0, got {shown(values)}"
-        )
-    total = math.fsum(values)
-    return tuple(num_devices * value / total for value in values)

@@ -41,6 +41,11 @@ class CarriedParameters:
         self._forms = [(p.shape, p.dtype, p.device) for p in self.parameters]
 
     @property
+    def size(self) -> int:
+        """d, numbers in all parameters."""
+        return sum(p.numel() for p in self.parameters)
+
+    @property
     def names(self) -> list[str]:
         """Of the parameters, as the model calls them now."""
         names = {id(p): name for name, p in self._model.named_parameters()}

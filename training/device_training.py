@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from laser_wireless.channels import Streams
 from laser_wireless.channels.constants import constant
 from laser_wireless.training.batched import batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
@@ -25,7 +26,7 @@ Loss = Callable[..., Tensor]
 
 
 class Received(Protocol):
-    """The models that devices hold in a round."""
+    """The models that devices hold in a round; see `UplinkBridge.stacked_models` and `model_of`."""
 
     def stacked(self) -> dict[str, Tensor] | None:
         """Of this process's devices by the parameters' names, [L, *shape] or [1, *shape]; None if all hold the model."""
@@ -54,6 +55,53 @@ class Work(NamedTuple):
     sizes: Sequence[int | None]
     factors: Sequence[float]
     asked: Tensor | None
+
+
+def work_of(
+    loss: Loss,
+    steps: Sequence[Sequence[Tensor]],
+    local: LocalSteps,
+    *,
+    rate: float,
+    devices: range,
+    weights: Sequence[float],
+    asked: Tensor | None,
+) -> Work:
+    """The work of some of all K devices, for which `weights` are given and of which `asked` are asked, int64 [m].
+
+    Raises:
+        ValueError: another number of steps or devices, or more samples than the data give.
+    """
+    if len(steps) != local.longest:
+        raise ValueError(f"steps must hold the batches of {local.longest} local steps, got {len(steps)}")
+    for batch in (batch for step in steps for batch in step):
+        if len(batch) != len(devices):
+            raise ValueError(
+                f"batches must be stacked over the {len(devices)} devices, [num_devices, ...], got {list(batch.shape)}"
+            )
+    own = slice(devices.start, devices.stop)
+    sizes = (local.sizes_of(len(weights)) or (None,) * len(weights))[own]
+    _check_sizes(sizes, steps)
+    if asked is not None and len(devices) < len(weights):
+        asked = asked[(asked >= devices.start) & (asked < devices.stop)] - devices.start
+    num_steps, factors = local.steps_of(len(weights))[own], local.factors(weights, rate)[own]
+    return Work(loss, steps, local, rate, num_steps, sizes, factors, asked)
+
+
+@runtime_checkable
+class _Asks(Protocol):
+    """An uplink whose base station asks some of the devices in a round, and not the others."""
+
+    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
+        """Return which, int64 [m] ascending; None for all."""
+        ...
+
+
+def asked_by(uplink: Any, num_devices: int, *, round: int, streams: Streams, device: torch.device) -> Tensor | None:
+    """Which devices the base station asks in a round, int64 [m] ascending; None for all."""
+    if not isinstance(uplink, _Asks):
+        return None
+    return uplink.asked(num_devices, round=round, streams=streams, device=device)
 
 
 class _Group(NamedTuple):
@@ -90,12 +138,7 @@ class DeviceTraining:
         return self.may_batch and self._memory.rows.numel() <= LARGEST_BATCHED and can_batch(self._model)
 
     def __call__(self, work: Work, round: int) -> Tensor:
-        """Compute and add to the memory; returns losses [m] of the devices that were asked, in their first step.
-
-        Raises:
-            ValueError: a device is to take more samples than it is given.
-        """
-        _check_sizes(work)
+        """Compute and add to the memory; returns losses [m] of the devices that were asked, in their first step."""
         if self.is_batched:
             groups, copies = list(_groups(work, self._carried.device)), self._received.stacked()
             try:
@@ -227,9 +270,9 @@ def _groups(work: Work, device: torch.device) -> Iterator[_Group]:
         yield _Group(constant(tuple(rows), dtype=torch.int64, device=device), *kind)
 
 
-def _check_sizes(work: Work) -> None:
-    wanted = max((size for size in work.sizes if size is not None), default=0)
-    given = min(batch.shape[1] if batch.ndim > 1 else 1 for step in work.steps for batch in step)
+def _check_sizes(sizes: Sequence[int | None], steps: Sequence[Sequence[Tensor]]) -> None:
+    wanted = max((size for size in sizes if size is not None), default=0)
+    given = min(batch.shape[1] if batch.ndim > 1 else 1 for step in steps for batch in step)
     if wanted > given:
         raise ValueError(
             f"batch_sizes must be at most the {given} samples that the data give a device in a step, got {wanted}; give the "

@@ -22,16 +22,18 @@ class GradientMemory:
     Args:
         carried: the parameters.
         devices: which devices these are, of all: K of them.
+        rows: their rows [K, d], where they lie already; zeros if None.
 
     Attributes:
         rows: float32 or float64 [K, d], between rounds what each device has yet to send.
         broken: what was interrupted half-way, so that the rows are not to be trusted; None if nothing was.
     """
 
-    def __init__(self, carried: CarriedParameters, devices: range) -> None:
+    def __init__(self, carried: CarriedParameters, devices: range, rows: Tensor | None = None) -> None:
         self._carried, self._devices = carried, devices
-        size = sum(p.numel() for p in carried.parameters)
-        self.lie_in(torch.zeros(len(devices), size, dtype=carried.dtype, device=carried.device))
+        if rows is None:
+            rows = torch.zeros(len(devices), carried.size, dtype=carried.dtype, device=carried.device)
+        self.lie_in(rows)
         self._entered: set[int] = set()
         self.broken: str | None = None
 

@@ -145,13 +145,14 @@ def measure_runs(scheme: str, together: Sequence[int], device: str, *, threads: 
     for trainer in alone:
         while trainer.round < done:
             trainer.step()
-    message = alone[0].run.compressor.encode(alone[0].bridge.memory, alone[0].bridge.scheme_state, round=0)
+    memory = alone[0].bridge.state_dict()["memory"]
+    message = alone[0].run.compressor.encode(memory, alone[0].bridge.scheme_state, round=0)
     return Timing(
         alone=found["alone"],
         together={count: found[count] / count for count in together},
         plain=found["plain"],
         difference={count: max(map(_difference, beside[count], alone)) for count in together},
-        megabytes=4e-6 * (alone[0].bridge.memory.numel() + message.symbols.numel()),
+        megabytes=4e-6 * (memory.numel() + message.symbols.numel()),
     )
 
 

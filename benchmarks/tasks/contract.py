@@ -10,7 +10,7 @@ from torch import Tensor, is_tensor, nn
 from torch.optim import Optimizer
 
 from laser_wireless.benchmarks.optimizers import ServerOptimizer
-from laser_wireless.benchmarks.tasks.task import Sharded, Split, Task
+from laser_wireless.benchmarks.tasks.task import Sharded, Split, Streamed, Task
 from laser_wireless.channels import Streams
 from laser_wireless.channels.contracts import shown
 
@@ -38,13 +38,23 @@ class CheckedTask:
     def batches(self, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
         """Return the round's mini-batches; see `Task`."""
         batches = self._task.batches(round, num_devices, streams)
-        wanted = f"a tuple of tensors [{num_devices}, batch, ...], one row for each device"
+        return self._checked(batches, num_devices, "batches(round, num_devices, streams)")
+
+    def _checked(self, batches: Any, num_rows: int, call: str) -> tuple[Tensor, ...]:
+        wanted = f"a tuple of tensors [{num_rows}, batch, ...], one row for each device"
         if not isinstance(batches, tuple | list) or not batches or not all(map(is_tensor, batches)):
-            raise self._misfit("batches(round, num_devices, streams)", wanted, batches)
-        if any(batch.ndim < 1 or len(batch) != num_devices for batch in batches):
+            raise self._misfit(call, wanted, batches)
+        if any(batch.ndim < 1 or len(batch) != num_rows for batch in batches):
             shapes = ", ".join(str(list(batch.shape)) for batch in batches)
-            raise ValueError(f"{self._name}.batches(round, num_devices, streams) must return {wanted}, got {shapes}")
+            raise ValueError(f"{self._name}.{call} must return {wanted}, got {shapes}")
         return tuple(batches)
+
+    def batches_of(self, devices: range, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
+        """Return the round's mini-batches of some devices; of a task that does not stream them those of all are made first."""
+        if not isinstance(self._task, Streamed):
+            return tuple(batch[devices.start : devices.stop] for batch in self.batches(round, num_devices, streams))
+        batches = self._task.batches_of(devices, round, num_devices, streams)
+        return self._checked(batches, len(devices), "batches_of(devices, round, num_devices, streams)")
 
     def shard_sizes(self, num_devices: int, streams: Streams) -> list[float]:
         """Return how many training samples each device holds.

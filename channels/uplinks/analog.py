@@ -8,6 +8,7 @@ channel use, x = b (u_I + j u_Q) with noise CN(0, 2 sigma^2); both basebands giv
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,6 +54,7 @@ from laser_wireless.channels.uplinks.plan import (
     Rescaling,
     lowered,
     measured,
+    measured_in_parts,
     nonfinite,
 )
 from laser_wireless.channels.uplinks.reception import Reception, UplinkState
@@ -191,15 +193,26 @@ class AnalogUplink:
     ) -> Plan:
         """Decide gains, energies, precoders and the receiver's combiner; arguments as in `aggregate`."""
         message = measured(symbols, tuple(layout), self.carrier, air)
-        now, before = Round(round, streams), state or {}  # of all devices
-        noise_variance = self.radio.noise_for(symbols)
+        return self._planned(message, symbols, Round(round, streams), state or {}, share_as, gains)
+
+    def _planned(
+        self,
+        message: MeasuredMessage,
+        like: Tensor,
+        now: Round,
+        before: UplinkState,
+        share_as: tuple[int, ...] | None,
+        gains: Tensor | None = None,
+    ) -> Plan:
+        """The plan for messages of all devices, of which some, [..., k, S], show dtype, place and leading axes."""
+        noise_variance = self.radio.noise_for(like)
         num_devices, grid = message.norms.shape[-2], message.segments.grid
-        drawn = self.radio.draw(num_devices, grid, now, like=symbols, state=before.get("fading"), given=gains)
+        drawn = self.radio.draw(num_devices, grid, now, like=like, state=before.get("fading"), given=gains)
         h = drawn.over(message.segments, drawn.cells)
         energy = self._energies(message.norms, now)
         known = self._observe(drawn, h, message.segments, energy.present, noise_variance, now, before.get("csi", {}))
         broken, finite = nonfinite(message.norms, energy.budget, h, known.by_transmitters, known.by_receiver, air=now.air)
-        made = self._made(symbols, message, energy, known, drawn.link_gain, noise_variance, share_as, now, before)
+        made = self._made(like, message, energy, known, drawn.link_gain, noise_variance, share_as, now, before)
         valid = finite & made.settled
         return Plan(
             message=message,
@@ -221,7 +234,7 @@ class AnalogUplink:
 
     def _made(
         self,
-        symbols: Tensor,
+        like: Tensor,
         message: MeasuredMessage,
         energy: Energies,
         known: Known,
@@ -242,7 +255,7 @@ class AnalogUplink:
         )
         current = shares_of(self.allocation, message.block_norms(share_as), segments.block_sizes, now.air)
         shares = self.scale.shares(current, last)
-        limit = spendable(symbols.dtype, symbols.shape[-1]) / self.carrier.prefix_overhead * known.left
+        limit = spendable(like.dtype, like.shape[-1]) / self.carrier.prefix_overhead * known.left
         design = self._designer(known, message.norms, limit.unsqueeze(-1) * shares, noise_variance, agreement)
         spent, num_agreed = design.energy(message.norms), 0
         if message.shared is not None and design.transceiver.precoder.is_complex():
@@ -296,6 +309,43 @@ class AnalogUplink:
         now = Round(round, streams, air)
         arrival = self.medium.carry(symbols, plan, now)
         return self._receive(plan, arrival, now, state or {})
+
+    def aggregate_in_parts(
+        self,
+        parts: Callable[[], Iterable[Tensor]],
+        layout: tuple[int, ...],
+        *,
+        num_devices: int,
+        round: int,
+        streams: Streams,
+        state: UplinkState | None = None,
+        share_as: tuple[int, ...] | None = None,
+    ) -> Reception:
+        """Carry messages that never lie side by side: what `aggregate` gives, up to the order of additions.
+
+        Memory grows with K only by a few numbers for each device and block.
+
+        Args:
+            parts: gives the messages [k, S] of all devices in their order, some devices at a time; called twice, to measure
+                and to send, and must give the same both times.
+            num_devices: K.
+            layout, round, streams, state, share_as: as in `aggregate`.
+
+        Raises:
+            ValueError: the uplink has stages that hear every sample (hardware, a waveform in time, a channel of one's own), or
+                the messages are of another number of devices.
+            RuntimeError: the messages to be sent are not those that were measured.
+        """
+        medium = self.medium
+        if not isinstance(medium, SegmentMedium):
+            raise ValueError(
+                "messages in parts need gains that are constant over segments, but impairments, front_end, channel or "
+                "ofdm.time_domain hear every sample of every device; leave them out, or send all messages at once"
+            )
+        now, before = Round(round, streams), state or {}
+        message, like = measured_in_parts(parts(), num_devices, tuple(layout), self.carrier)
+        plan = self._planned(message, like, now, before, share_as)
+        return self._receive(plan, medium.carry_in_parts(parts(), like, plan, now), now, before)
 
     def _receive(self, plan: Plan, arrival: Arrival, now: Round, before: UplinkState) -> Reception:
         """The estimate, unless it left the range of its dtype, and the account of the round."""

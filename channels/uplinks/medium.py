@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from laser_wireless.channels.carrier import Carrier
 from laser_wireless.channels.radio_link import receiver_noise
 from laser_wireless.channels.round import Round
-from laser_wireless.channels.signals import broadcast, by_run, scale, scale_, superpose
+from laser_wireless.channels.signals import broadcast, by_run, measure, scale, scale_, superpose
 from laser_wireless.channels.uplinks.plan import Plan
 from laser_wireless.channels.uplinks.straddling import leakage
 
@@ -64,7 +65,7 @@ class SegmentMedium:
 
     def carry(self, symbols: Tensor, plan: Plan, now: Round) -> Arrival:
         """Return what arrives; see `Medium`."""
-        message, design = plan.message, plan.design
+        message = plan.message
         coefficients = now.air.own(self._coefficients(plan, symbols.dtype), -2)
         estimate = _noise(symbols, coefficients, plan, now)
         if now.num_run_axes:  # one by one, in the forms of one run
@@ -72,18 +73,43 @@ class SegmentMedium:
                 superpose(c, u, message.segments, now.air, onto=heard)
         else:
             estimate = superpose(coefficients, symbols, message.segments, now.air, onto=estimate)
-        if coefficients.shape[-3] == 2 and message.shared is not None:
-            precoder, w = design.transceiver.precoder, design.combiner
-            places, values = leakage(message.segments, plan.gains, precoder, w, message.shared)
+        return self._arrival(estimate, plan, symbols.shape[-1])
+
+    def carry_in_parts(self, parts: Iterable[Tensor], like: Tensor, plan: Plan, now: Round) -> Arrival:
+        """Return what arrives of messages [k, S] that come some at a time; see `AnalogUplink.aggregate_in_parts`."""
+        coefficients = self._coefficients(plan, like.dtype)
+        estimate = _noise(like, coefficients, plan, now)
+        message, place = plan.message, 0
+        same = torch.ones((), dtype=torch.bool, device=like.device)
+        for symbols in parts:
+            norms, _ = measure(symbols, message.segments)
+            expected = message.norms.narrow(-2, place, len(symbols))
+            same = same & ((norms == expected) | (norms.isnan() & expected.isnan())).all()
+            superpose(coefficients.narrow(-2, place, len(symbols)), symbols, message.segments, now.air, onto=estimate)
+            place += len(symbols)
+        if place != message.norms.shape[-2] or not same:
+            raise RuntimeError(
+                "messages that come in parts must be the same when they are measured and when they are sent; leave out what "
+                "draws random numbers or remembers between the two, such as dropout and statistics of batch normalisation"
+            )
+        return self._arrival(estimate, plan, like.shape[-1])
+
+    def _arrival(self, estimate: Tensor, plan: Plan, num_symbols: int) -> Arrival:
+        """What was added up, with what straddles two segments; and its account."""
+        message, transceiver = plan.message, plan.design.transceiver
+        if plan.arriving.is_complex() and self.carrier.baseband == "complex" and message.shared is not None:
+            places, values = leakage(
+                message.segments, plan.gains, transceiver.precoder, plan.design.combiner, message.shared
+            )
             estimate = estimate.index_add(-1, places, values.expand(*estimate.shape[:-1], -1))
-        amplitude = design.transceiver.precoder.detach().abs()  # [..., K, G]
+        amplitude = transceiver.precoder.detach().abs()  # [..., K, G]
         return Arrival(
             estimate=estimate,
             noise_variance=plan.estimate_noise,
             energy=plan.energy,
             prefix=self.carrier.prefix_overhead,
             peak_power=(amplitude * message.peaks).amax(-1).square(),
-            num_real_samples=symbols.shape[-1],
+            num_real_samples=num_symbols,
         )
 
     def _coefficients(self, plan: Plan, dtype: torch.dtype) -> Tensor:

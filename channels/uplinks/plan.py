@@ -8,6 +8,7 @@ their signals need not be formed. Everything here has one number for each piece 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -21,7 +22,7 @@ from laser_wireless.channels.csi.observation import Known
 from laser_wireless.channels.energy.allocation import Energies
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl, Transceiver
 from laser_wireless.channels.receivers.contract import Receiver, delivered_by
-from laser_wireless.channels.round import Air
+from laser_wireless.channels.round import LOCAL, Air
 from laser_wireless.channels.segments import Segments
 from laser_wireless.channels.signals import measure, root
 from laser_wireless.channels.uplinks.straddling import cross_energy, shared_symbols
@@ -223,6 +224,36 @@ def measured(symbols: Tensor, layout: tuple[int, ...], carrier: Carrier, air: Ai
     norms, peaks = (air.gather(values, -2) for values in measure(symbols, segments))
     shares = carrier.baseband == "complex" and segments.straddles
     return MeasuredMessage(segments, norms, peaks, air.gather(shared_symbols(symbols, segments), -2) if shares else None)
+
+
+def measured_in_parts(
+    parts: Iterable[Tensor], num_devices: int, layout: tuple[int, ...], carrier: Carrier
+) -> tuple[MeasuredMessage, Tensor]:
+    """The same of all devices from messages [k, S] of some at a time; and a row that shows what the messages are like.
+
+    Raises:
+        ValueError: they are not those of num_devices.
+    """
+    place, message, like = 0, None, torch.empty(0)
+    for symbols in parts:
+        some = measured(symbols, layout, carrier, LOCAL)
+        if message is None:  # room for all at once: small pieces kept between large ones would scatter the heap
+            message, like = _room(some, num_devices), symbols[:1].clone()
+        devices = slice(place, place + len(symbols))
+        message.norms[devices], message.peaks[devices] = some.norms, some.peaks
+        if message.shared is not None and some.shared is not None:
+            message.shared[devices] = some.shared
+        place += len(symbols)
+    if message is None or place != num_devices:
+        raise ValueError(f"parts must give the messages of {num_devices} devices, got {place}")
+    return message, like
+
+
+def _room(like: MeasuredMessage, num_devices: int) -> MeasuredMessage:
+    """Room for what is measured of so many devices."""
+    shared = None if like.shared is None else like.shared.new_empty(num_devices, like.shared.shape[-1])
+    norms, peaks = (values.new_empty(num_devices, values.shape[-1]) for values in (like.norms, like.peaks))
+    return MeasuredMessage(like.segments, norms, peaks, shared)
 
 
 @lru_cache(maxsize=64)

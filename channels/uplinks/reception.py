@@ -70,6 +70,12 @@ class Reception(NamedTuple):
         """The part of symbols [..., K, S] that the estimate counts; what is missing is yet to be sent."""
         return scale(symbols, self.delivered.to(symbols.dtype), self.segments)
 
+    def of_devices(self, devices: range) -> Reception:
+        """The same where only these devices' symbols are at hand."""
+        if self.delivered.shape[-2] == 1:
+            return self
+        return self._replace(delivered=self.delivered[..., devices.start : devices.stop, :])
+
 
 class Uplink(Protocol):
     """Takes messages, gives the estimate of their mean: analog or digital."""

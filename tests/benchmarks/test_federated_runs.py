@@ -10,9 +10,9 @@ from laser_wireless.benchmarks.side_by_side import Member, train_together
 from laser_wireless.benchmarks.sweeps.sweep import cells, run_from, sweep_from
 from laser_wireless.benchmarks.tasks import Digits, StdlibText
 from laser_wireless.benchmarks.training_run import Trainer, TrainingRun, train
-from laser_wireless.channels import AnalogUplink, SampledDevices
+from laser_wireless.channels import AnalogBroadcast, AnalogUplink, DigitalUplink, SampledDevices
 from laser_wireless.compression import LowRank, Uncompressed
-from laser_wireless.training import LocalSteps
+from laser_wireless.training import LocalSteps, RowsInFile
 
 CPU = torch.device("cpu")
 
@@ -240,3 +240,86 @@ def test_what_does_not_fit_a_scheme_is_refused_before_the_sweep():
         sweep_from({**SWEEP, "schemes": {"bad": bad}})
     with pytest.raises(BadConfiguration, match=r"schemes\.odd must be a name"):
         sweep_from({**SWEEP, "schemes": {"odd": {"compressor": "laser", "locally": 3}}})
+
+
+STREAMED = {"devices_at_once": 3, "task": Digits(width=12), "num_rounds": 4, "evaluate_every": 2}
+
+
+@pytest.mark.parametrize("compressor", [LowRank(rank=2), Uncompressed()], ids=str)
+@pytest.mark.parametrize("federated", [False, True])
+def test_devices_some_at_a_time_give_the_same_run(tmp_path, compressor, federated):
+    options = {**(FEDERATED if federated else {}), **STREAMED, "compressor": compressor}
+    found, whole = trained(tmp_path / "some", **options), trained(tmp_path / "all", **{**options, "devices_at_once": None})
+    for part in ("validation", "test"):
+        assert found["metrics"][part]["loss"] == pytest.approx(whole["metrics"][part]["loss"], rel=1e-4)
+    assert found["mean_per_round"] == pytest.approx(whole["mean_per_round"], rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [None, RowsInFile(dtype="bfloat16")], ids=str)
+def test_a_streamed_run_goes_on_to_the_same_result(tmp_path, rows):
+    options = {**STREAMED, "rows": rows, "checkpoint_seconds": 0.0}
+    expected = trained(tmp_path / "whole", **options)
+    (tmp_path / "broken").mkdir()
+
+    def interrupted(round, row):
+        if round in (1, 3):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(make_run(**options), tmp_path / "broken", device=CPU, progress=interrupted)
+    assert results_of(trained(tmp_path / "broken", **options)) == results_of(expected)
+
+
+class Whole(Digits):
+    """A task that only gives out the batches of all devices."""
+
+    batches_of = None
+
+    def batches(self, round, num_devices, streams):
+        return Digits.batches_of(self, range(num_devices), round, num_devices, streams)
+
+
+def test_a_task_that_does_not_stream_gives_the_same(tmp_path):
+    whole = trained(tmp_path / "whole", **{**STREAMED, "task": Whole(width=12)})
+    assert results_of(whole) == results_of(trained(tmp_path / "streamed", **STREAMED))
+
+
+def test_streamed_runs_are_trained_one_by_one(tmp_path):
+    members = []
+    for seed in range(2):
+        (tmp_path / str(seed)).mkdir()
+        members.append(Member(make_run(**STREAMED, seed=seed), tmp_path / str(seed)))
+    together = train_together(members, device=CPU)
+    assert results_of(together[1]) == results_of(trained(tmp_path / "alone", **STREAMED, seed=1))
+
+
+@pytest.mark.parametrize("more", [{}, {"devices_at_once": 2}, {"local": LocalSteps(num_steps=2)}], ids=str)
+def test_bfloat16_trains_nearly_as_well(tmp_path, more):
+    """8 significant bits in forward and backward pass: other numbers, nearly the same loss; weights stay float32."""
+    options = {"task": Digits(width=24), "learning_rate": 0.05, "num_rounds": 30, **more}
+    exact, rough = (trained(tmp_path / p, **options, precision=p) for p in ("float32", "bfloat16"))
+    losses = [found["metrics"]["test"]["loss"] for found in (exact, rough)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    trainer = Trainer(make_run(**options, precision="bfloat16"), CPU)
+    trainer.step()
+    assert {p.grad.dtype for p in trainer.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": RowsInFile()}, "rows must be given with devices_at_once and only then"),
+        ({"devices_at_once": 0}, "devices_at_once must be >= 1 or None, got 0"),
+        (
+            {"devices_at_once": 2, "uplink": DigitalUplink(energy_budget=1.0)},
+            "devices_at_once needs an AnalogUplink, got Dig",
+        ),
+        ({"devices_at_once": 2, "downlink": AnalogBroadcast(energy_budget=1.0)}, "needs a downlink without errors"),
+        ({"precision": "float16"}, "precision must be"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(**options)

@@ -21,7 +21,8 @@ from laser_wireless.compression import LowRank
 from laser_wireless.training.flower import UplinkStrategy
 
 NUM_CLIENTS, NUM_ROUNDS = 10, 10
-server_app, client_app = ServerApp(), ClientApp()
+server_app = ServerApp()  # on two lines: `flwr run` looks for them without importing
+client_app = ClientApp()
 
 
 def network():
@@ -38,10 +39,11 @@ def train(message: Message, context: Context) -> Message:
     """Ten steps of SGD on every tenth image: any Flower client will do."""
     torch.set_num_threads(1)
     model = network()
-    model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
     partition = int(context.node_config["partition-id"])
     x, y = (part[:1500][partition::NUM_CLIENTS] for part in digits())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    loss = torch.zeros(())
     for _ in range(10):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(x), y)
@@ -64,7 +66,7 @@ def accuracy(server_round: int, arrays: ArrayRecord) -> MetricRecord:
 def main(grid: Grid, context: Context) -> None:
     torch.manual_seed(0)
     strategy = UplinkStrategy(
-        FedAvg(fraction_evaluate=0.0, min_available_nodes=NUM_CLIENTS),  # or FedProx, FedAdam, ...
+        FedAvg(fraction_evaluate=0.0, min_train_nodes=NUM_CLIENTS),  # or FedProx, FedAdam, ...
         num_devices=NUM_CLIENTS,
         compressor=LowRank(rank=8),
         uplink=AnalogUplink(energy_budget=1e4, fading=Rayleigh(), power_control=TruncatedInversion(threshold=0.1)),

@@ -175,7 +175,7 @@ class UplinkStrategy(strategies.Strategy):
             with bridge.gradients_of(device):
                 if device in answers:
                     self._subtract(answers[device], sent, bridge, len(answers) * weights[device])
-        bridge.uplink = among(self.uplink, torch.tensor([device in answers for device in bridge.devices]))
+        bridge.uplink = among(self.uplink, torch.tensor([device in answers for device in bridge.devices], dtype=torch.bool))
         decoded, ledger = bridge.exchange_gradients()
         delivered = {}
         for name, step in zip(sent, decoded, strict=True):
@@ -207,7 +207,7 @@ class UplinkStrategy(strategies.Strategy):
     def _weights(self, answers: Mapping[int, Message]) -> dict[int, float]:
         """n_k / sum n_j of the clients that answered."""
         key = _weight_key(self.strategy)
-        examples = {device: float(_metrics(answer)[key]) for device, answer in answers.items()}
+        examples: dict[int, Any] = {device: _metrics(answer)[key] for device, answer in answers.items()}
         total = sum(examples.values())
         if not (0 < total < math.inf and min(examples.values()) >= 0):
             raise ValueError(f"{key} of the clients must be >= 0, finite and not all 0, got {list(examples.values())}")

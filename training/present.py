@@ -28,8 +28,8 @@ def among(uplink: Uplink, present: Tensor) -> Uplink:
     """
     if present.all():
         return uplink
-    names = {field.name for field in fields(uplink)} if is_dataclass(uplink) else set()
     own: Any = uplink
+    names = {field.name for field in fields(own)} if is_dataclass(own) else set()
     if "participation" in names:
         return replace(own, participation=_Answered(present, own.participation))
     if "energy_budget" in names:

@@ -45,7 +45,7 @@ def main(grid, context):
     initial = {"weight": torch.zeros(10, 64), "bias": torch.zeros(10)}
     found = {}
     for name, noise_variance in (("plain", None), ("uplink", 0.0), ("noisy", 1e-2)):
-        strategy = FedAvg(fraction_evaluate=0.0, min_available_nodes=4)
+        strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=4)  # in round 1 too, when nodes still connect
         if noise_variance is not None:
             uplink = AnalogUplink(energy_budget=10.0, noise_variance=noise_variance)
             strategy = UplinkStrategy(strategy, num_devices=4, compressor=Uncompressed(), uplink=uplink)

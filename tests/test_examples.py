@@ -17,7 +17,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-ALONE = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.name.startswith("distributed"))
+WITH_PROCESSES = ("distributed", "flower")  # which have tests of their own
+ALONE = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.name.startswith(WITH_PROCESSES))
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.name)

@@ -105,12 +105,15 @@ class UplinkBridge:
         self.scheme_state = compressor.init(self._shapes, num_devices, device=self._device, dtype=self._dtype, seed=seed)
         self.uplink_state: UplinkState | None = None
         self.faults: Faults | None = None  # of the first invalid round; read by check()
-        self._copies: DeviceModels | None = None
-        if downlink is not None and not isinstance(downlink, NoiselessBroadcast):
-            options: dict[str, Any] = {"num_devices": num_devices, "dtype": self._dtype, "streams": self.streams}
-            self._copies = DeviceModels(downlink, self._parameters, **options)
-        first = self.devices.start
-        self._training = DeviceTraining(model, self.carried, self.gradient_memory, _Held(self), first)
+        self._copies = self._copies_behind(downlink)
+        self._training = DeviceTraining(model, self.carried, self.gradient_memory, _Held(self))
+
+    def _copies_behind(self, downlink: Downlink | None) -> DeviceModels | None:
+        """What the devices hold behind a downlink with errors; None if all hold the model itself."""
+        if downlink is None or isinstance(downlink, NoiselessBroadcast):
+            return None
+        options: dict[str, Any] = {"num_devices": self.num_devices, "dtype": self._dtype, "streams": self.streams}
+        return DeviceModels(downlink, self._parameters, **options)
 
     @property
     def memory(self) -> Tensor:

@@ -120,17 +120,14 @@ class DeviceTraining:
         carried: its parameters.
         memory: takes what they find.
         received: the models that they start from.
-        first: number of the first device; rows are counted from it.
 
     Attributes:
         may_batch: False once the model turned out not to allow it.
     """
 
-    def __init__(
-        self, model: nn.Module, carried: CarriedParameters, memory: GradientMemory, received: Received, first: int
-    ) -> None:
+    def __init__(self, model: nn.Module, carried: CarriedParameters, memory: GradientMemory, received: Received) -> None:
         self._model, self._carried, self._memory, self._received = model, carried, memory, received
-        self._first, self.may_batch = first, True
+        self._first, self.may_batch = memory.devices.start, True
 
     @property
     def is_batched(self) -> bool:

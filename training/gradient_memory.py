@@ -43,6 +43,11 @@ class GradientMemory:
         self._views = split_parameters(rows, self._carried.shapes)  # [K, *shape]
 
     @property
+    def devices(self) -> range:
+        """Whose rows these are."""
+        return self._devices
+
+    @property
     def num_entered(self) -> int:
         """Devices that were entered in this round."""
         return len(self._entered)

@@ -188,7 +188,7 @@ class StreamedBridge:
     def _train(self, turn: _Turn, devices: range, memory: GradientMemory) -> Tensor:
         """Add to the memory of some devices what they compute; their losses."""
         steps = [turn.batches(devices, step) for step in range(turn.local.longest)]
-        training = DeviceTraining(self.model, self.carried, memory, _AsItIs(), devices.start)
+        training = DeviceTraining(self.model, self.carried, memory, _AsItIs())
         training.may_batch = self._may_batch
         more: dict[str, Any] = {"rate": turn.rate, "devices": devices, "weights": self.weights, "asked": turn.asked}
         with torch.enable_grad():

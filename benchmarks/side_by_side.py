@@ -136,6 +136,8 @@ class Company:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         if any(trainer.run.local is not None for trainer in trainers):
             raise NotStackable("devices that take local steps have models of their own")
+        if any(trainer.run.compiled for trainer in trainers):
+            raise NotStackable("each compiles a function of its own")
         bridges = [trainer.bridge for trainer in trainers if isinstance(trainer.bridge, UplinkBridge)]
         if len(bridges) < len(trainers):
             raise NotStackable("their devices are computed some at a time")

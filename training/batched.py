@@ -6,13 +6,19 @@ Several runs, each with parameters of its own, are a second vmap around it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+
+from laser_wireless.training.compiled import as_it_is
+
+
+Compile = Callable[[Hashable, Callable[..., Any]], Callable[..., Any]]
+"""Makes of a function, known by a name, one that gives the same; see `training.compiled`."""
 
 
 def can_batch(model: nn.Module) -> bool:
@@ -51,6 +57,8 @@ def batched_gradients(
     loss: Callable[..., Tensor],
     batches: Sequence[Tensor],
     copies: Mapping[str, Tensor] | None = None,
+    *,
+    compiled: Compile = as_it_is,
 ) -> tuple[list[Tensor], Tensor]:
     """Gradients of loss(model, *batch) for each device's batch.
 
@@ -61,6 +69,7 @@ def batched_gradients(
         batches: tensors [K, ...], stacked over the devices.
         copies: what the devices hold in place of parameters, by name, the wanted ones among them: [K, *shape] each, or
             [1, *shape] if all hold the same.
+        compiled: makes of a function one that is quicker.
 
     Returns:
         gradients: one tensor [K, *shape] per name. losses: [K].
@@ -71,7 +80,8 @@ def batched_gradients(
     if copies is None:  # as a stack of one run: kernels round by shapes, and a run is to be the same beside others
         stack = {name: tensor.detach().unsqueeze(0) for name, tensor in tensors_of(model).items()}
         own = {name: stack.pop(name) for name in names}
-        gradients, losses = stacked_gradients(model, own, stack, loss, [batch.unsqueeze(0) for batch in batches])
+        of_one = [batch.unsqueeze(0) for batch in batches]
+        gradients, losses = stacked_gradients(model, own, stack, loss, of_one, compiled=compiled)
         return [gradient.squeeze(0) for gradient in gradients], losses.squeeze(0)
     shared = len(copies[names[0]]) == 1
     values = {name: copy.squeeze(0) if shared else copy for name, copy in copies.items()}
@@ -79,7 +89,7 @@ def batched_gradients(
     others = {f"model.{name}": value for name, value in values.items()}
     in_dims = (None if shared else 0, None if shared or not others else 0, *([0] * len(batches)))
     mapped = vmap(_differentiated(model, loss), in_dims=in_dims, randomness="error")
-    return _evaluated(mapped, wanted, others, batches)
+    return _evaluated(compiled((loss, in_dims), mapped), wanted, others, batches)
 
 
 def stacked_gradients(
@@ -88,6 +98,8 @@ def stacked_gradients(
     others: Mapping[str, Tensor],
     loss: Callable[..., Tensor],
     batches: Sequence[Tensor],
+    *,
+    compiled: Compile = as_it_is,
 ) -> tuple[list[Tensor], Tensor]:
     """Gradients of R runs, K devices each.
 
@@ -97,6 +109,7 @@ def stacked_gradients(
         others: [R, ...] by name, all other parameters and buffers.
         loss: loss(model, *batch) -> scalar.
         batches: tensors [R, K, ...].
+        compiled: makes of a function one that is quicker.
 
     Returns:
         gradients: one tensor [R, K, *shape] for each of the wanted. losses: [R, K].
@@ -107,7 +120,7 @@ def stacked_gradients(
     devices = vmap(_differentiated(model, loss), in_dims=(None, None, *([0] * len(batches))), randomness="error")
     runs = vmap(devices, in_dims=(0, 0 if others else None, *([0] * len(batches))), randomness="error")
     named = {f"model.{name}": value for name, value in wanted.items()}
-    return _evaluated(runs, named, {f"model.{name}": value for name, value in others.items()}, batches)
+    return _evaluated(compiled((loss, bool(others), len(batches)), runs), named, {f"model.{name}": value for name, value in others.items()}, batches)
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from laser_wireless.channels import Streams
 from laser_wireless.channels.constants import constant
-from laser_wireless.training.batched import batched_gradients, can_batch
+from laser_wireless.training.batched import Compile, batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
+from laser_wireless.training.compiled import as_it_is
 from laser_wireless.training.gradient_memory import GradientMemory
 from laser_wireless.training.local_steps import LocalSteps
 
@@ -120,13 +121,22 @@ class DeviceTraining:
         carried: its parameters.
         memory: takes what they find.
         received: the models that they start from.
+        compiled: makes of what is computed something quicker; see `training.compiled`.
 
     Attributes:
         may_batch: False once the model turned out not to allow it.
     """
 
-    def __init__(self, model: nn.Module, carried: CarriedParameters, memory: GradientMemory, received: Received) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        carried: CarriedParameters,
+        memory: GradientMemory,
+        received: Received,
+        compiled: Compile = as_it_is,
+    ) -> None:
         self._model, self._carried, self._memory, self._received = model, carried, memory, received
+        self._compiled = compiled
         self._first, self.may_batch = memory.devices.start, True
 
     @property
@@ -172,7 +182,7 @@ class DeviceTraining:
         for number, batches in enumerate(work.steps[: group.num_steps]):
             data = [_rows(batch, group.rows)[:, : group.size] if group.size else _rows(batch, group.rows) for batch in batches]
             here = _displaced(origin, names, updates, work.rate) if updates else held
-            gradients, losses = batched_gradients(self._model, names, work.loss, data, here)
+            gradients, losses = batched_gradients(self._model, names, work.loss, data, here, compiled=self._compiled)
             if number == 0:
                 updates, first_losses = gradients, losses
                 velocity = [g.clone() for g in gradients] if local.momentum and group.num_steps > 1 else []
@@ -196,7 +206,7 @@ class DeviceTraining:
         if len(batches) == 1:
             self._memory.enter(device_index, round)
             with self._memory.accumulate(device_index, round, factor), self._received.of_device(device_index):
-                loss = work.loss(self._model, *batches[0])
+                loss = self._compiled(work.loss, work.loss)(self._model, *batches[0])
                 loss.backward()
             return loss.detach()
         with self._received.of_device(device_index), _where_they_were(self._carried.trained):
@@ -218,7 +228,7 @@ class DeviceTraining:
                 p.data = (start.to(u.dtype) - work.rate * u).to(p.dtype)
             for p in parameters:
                 p.grad = None
-            loss = work.loss(self._model, *batch)
+            loss = self._compiled(work.loss, work.loss)(self._model, *batch)
             loss.backward()
             losses.append(loss.detach())
             with torch.no_grad():

@@ -28,6 +28,7 @@ from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import in_process, split_parameters
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.checkpoint import to_device, to_plain
+from laser_wireless.training.compiled import compiler
 from laser_wireless.training.device_training import DeviceTraining, asked_by, work_of
 from laser_wireless.training.device_weights import mean_weights
 from laser_wireless.training.gradient_memory import GradientMemory
@@ -51,7 +52,7 @@ class StreamedBridge:
         at_once: devices that are computed together.
         rows: room for what each device has yet to send, for schemes with error feedback or momentum at the devices.
         seed: fixes gains, noise and the compressor's draws.
-        weights: of the devices in the mean; see `UplinkBridge`.
+        weights, compiled: see `UplinkBridge`.
 
     Attributes:
         round: rounds exchanged so far.
@@ -72,6 +73,7 @@ class StreamedBridge:
         rows: RowStore | None = None,
         seed: int = 0,
         weights: Sequence[float] | None = None,
+        compiled: bool = False,
     ) -> None:
         check_value("model", model, nn.Module)
         check_value("compressor", compressor, Compressor)
@@ -99,7 +101,7 @@ class StreamedBridge:
         self.scheme_state = compressor.init(shapes, num_devices, device=device, dtype=dtype, seed=seed)
         self.uplink_state: UplinkState | None = None
         self.faults: Faults | None = None
-        self._may_batch = True
+        self._may_batch, self._compiled = True, compiler(compiled)
         self._broken = ""  # what was interrupted half-way in the rows
 
     @property
@@ -188,7 +190,7 @@ class StreamedBridge:
     def _train(self, turn: _Turn, devices: range, memory: GradientMemory) -> Tensor:
         """Add to the memory of some devices what they compute; their losses."""
         steps = [turn.batches(devices, step) for step in range(turn.local.longest)]
-        training = DeviceTraining(self.model, self.carried, memory, _AsItIs())
+        training = DeviceTraining(self.model, self.carried, memory, _AsItIs(), self._compiled)
         training.may_batch = self._may_batch
         more: dict[str, Any] = {"rate": turn.rate, "devices": devices, "weights": self.weights, "asked": turn.asked}
         with torch.enable_grad():

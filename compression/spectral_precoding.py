@@ -31,10 +31,10 @@ from laser_wireless.compression.shared_draws import shared_generator
 class SpectralPrecodingState(NamedTuple):
     """What all parties know.
 
-    bases: of each matrix, orthonormal [..., a, r]. average: [..., d], what was decoded, averaged over rounds. noise: float64
-    [...], energy of the noise in it. energies: float64 [..., r + 1] of each parameter, averaged energy decoded along each
-    direction and along all others together, less the noise in it. amplitudes: float64 [..., r + 1], of the next message's
-    symbols.
+    average: [..., d], what was decoded, averaged over rounds. noise: float64 [...], energy of the noise in it. The lists are
+    empty without precoding; bases: of each matrix, orthonormal [..., a, r]. energies: of each parameter, float64
+    [..., r + 1], averaged energy decoded along each direction and along all others together, less the noise in it.
+    amplitudes: float64 [..., r + 1], of the next message's symbols.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -44,6 +44,23 @@ class SpectralPrecodingState(NamedTuple):
     energies: list[Tensor]
     amplitudes: list[Tensor]
     runs: tuple[int, ...] = ()
+
+
+class _Weighed(NamedTuple):
+    """values: gradients [..., K, d] in units [..., K, 1], a copy. weights: [..., K, 1], 1 / ||v_k||^theta, 1 if v_k = 0."""
+
+    values: Tensor
+    unit: Tensor
+    weights: Tensor
+
+
+class _Round(NamedTuple):
+    """rows: [R, d], what was decoded in units [R, 1]. noise: float64 [R, 1], before inversion. outage: bool [R, 1]."""
+
+    rows: Tensor
+    unit: Tensor
+    noise: Tensor
+    outage: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,30 +134,32 @@ class SpectralPrecoding:
         plain = check_shapes(shapes)
         generator = shared_generator(seed, 0)  # on the CPU: one seed, one start on every device
         bases, amplitudes = [], []
-        for matrix in map(self.matrix_of, plain):
+        for matrix in map(self.matrix_of, plain if self.precoding else ()):
             if matrix is not None:
                 a, _, r = matrix
                 bases.append(orthonormal(torch.randn(a, r, dtype=dtype, generator=generator).to(device)))
             amplitudes.append(torch.ones(matrix[2] + 1 if matrix else 1, dtype=torch.float64, device=device))
         energies = [torch.zeros_like(amplitude) for amplitude in amplitudes]
         average = torch.zeros(sum(sizes_of(plain)), dtype=dtype, device=device)
-        return SpectralPrecodingState(plain, bases, average, torch.zeros_like(energies[0][0]), energies, amplitudes)
+        noise = torch.zeros((), dtype=torch.float64, device=device)
+        return SpectralPrecodingState(plain, bases, average, noise, energies, amplitudes)
 
     def encode(self, gradients: Tensor, state: SpectralPrecodingState, *, round: int) -> Message:
         """Return G v of each device as one block; see the class."""
         check_gradients(gradients, state.shapes, state.runs)
-        symbols, factors = self._scaled(gradients)
-        factors = factors * self._weights(symbols, factors, state)
-        factors = factors.reshape(-1, gradients.shape[-2], 1, 1)
+        symbols, unit, weights = self._weighed(gradients, state)
+        factors = unit * weights
+        if not self.precoding:
+            symbols.mul_(factors)
         for values, precoder in self._walk(symbols, state):
-            precoder.apply_(values, factors)
+            precoder.apply_(values, factors.reshape(-1, gradients.shape[-2], 1, 1))
         return Message(symbols, (symbols.shape[-1],))
 
     def subtract_(
         self, memory: Tensor, sent: Tensor, delivered: Tensor, state: SpectralPrecodingState, *, round: int
     ) -> None:
         """Subtract (1 - beta) of each device's memory, as far as its symbols were delivered."""
-        decoded = delivered / self._weights(*self._scaled(memory), state)
+        decoded = delivered / self._weighed(memory, state).weights
         for values, precoder in self._walk(decoded, state):
             precoder.inverse().apply_(values)
         memory.sub_(decoded, alpha=1 - self.momentum)
@@ -157,7 +176,8 @@ class SpectralPrecoding:
         """Invert the precoder; what was decoded moves bases, energies, amplitudes and theta."""
         received = estimate.view(-1, estimate.shape[-1])
         unit = largest(received.detach())
-        unit = unit + (unit == 0)
+        outage = unit == 0
+        unit = unit + outage
         rows = (received / unit).mul_(1 - self.momentum)
         for values, precoder in self._walk(rows.unsqueeze(1), state):
             precoder.inverse().apply_(values)
@@ -166,28 +186,39 @@ class SpectralPrecoding:
             noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()
         decoded = rows * unit
         with torch.no_grad():
-            following = self._follow(rows.detach(), decoded, unit, state, noise, min(self.averaging, round / (round + 1)))
+            keep = min(self.averaging, round / (round + 1))  # a plain mean at first
+            average = state.average.view(rows.shape)
+            average = torch.lerp(average, decoded.detach(), (1 - keep) * (~outage).to(rows.dtype))
+            if self.precoding:
+                following, energies = self._follow(_Round(rows.detach(), unit, noise, outage), average, keep, state)
+            else:
+                per_symbol = (noise * unit.double().square()).squeeze(1)
+                following, energies = state, [size * per_symbol for size in sizes_of(state.shapes)]
+            left = state.noise.view(-1)
+            left = torch.where(outage.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * in_turn(energies))
+        following = following._replace(average=average.view(state.average.shape), noise=left.view(state.noise.shape))
         return split_parameters(decoded.view(estimate.shape), state.shapes), following
 
-    def _scaled(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients [..., K, d] over their largest magnitude, a copy, and that [..., K, 1]; over 1 if norms do not count."""
+    def _weighed(self, gradients: Tensor, state: SpectralPrecodingState) -> _Weighed:
+        """Gradients [..., K, d] and what their norms say; in a unit in which squares neither vanish nor overflow."""
         if not self.equal_norms:
-            return gradients.clone(), torch.ones_like(gradients[..., :1])
-        unit = largest(gradients)  # squares neither vanish nor overflow in it
+            one = torch.ones_like(gradients[..., :1])
+            return _Weighed(gradients.clone(), one, one)
+        unit = largest(gradients)
         unit = unit + (unit == 0)
-        return gradients / unit, unit
-
-    def _weights(self, values: Tensor, unit: Tensor, state: SpectralPrecodingState) -> Tensor:
-        """1 / ||v_k||^theta [..., K, 1] for gradients [..., K, d] in a unit of each row; 1 for a device without any."""
-        if not self.equal_norms:
-            return torch.ones_like(unit)
+        values = gradients / unit
         norms = torch.linalg.vector_norm(values, dim=-1, keepdim=True).double() * unit.double()
         norms = (1 - self.momentum) * norms + (norms == 0)
         weights = power(norms, -_theta(state)[..., None, None], one_run=not state.runs)
-        return weights.clamp(max=torch.finfo(values.dtype).max).to(values.dtype)
+        return _Weighed(values, unit, weights.clamp(max=torch.finfo(values.dtype).max).to(values.dtype))
 
     def _walk(self, rows: Tensor, state: SpectralPrecodingState) -> Iterator[tuple[Tensor, Precoder]]:
-        """For each parameter its view [R, K, a, b] ([R, K, 1, size] without basis) of rows [..., K, d], and its precoder."""
+        """For each parameter its view [R, K, a, b] ([R, K, 1, size] without basis) of rows [..., K, d], and its precoder.
+
+        Nothing without precoding.
+        """
+        if not self.precoding:
+            return
         bases = iter(state.bases)
         flat = rows.view(-1, *rows.shape[-2:])
         views = split_parameters(flat, state.shapes)
@@ -202,42 +233,34 @@ class SpectralPrecoding:
                 yield shorter_first, Precoder(basis.view(len(flat), *basis.shape[-2:]), amplitudes)
 
     def _follow(
-        self, rows: Tensor, decoded: Tensor, unit: Tensor, state: SpectralPrecodingState, noise: Tensor, keep: float
-    ) -> SpectralPrecodingState:
-        """The next state, from what was decoded, rows [R, d] times unit, and the noise before it; as it was in an outage.
+        self, now: _Round, average: Tensor, keep: float, state: SpectralPrecodingState
+    ) -> tuple[SpectralPrecodingState, list[Tensor]]:
+        """Bases, energies and amplitudes of the next state, as they were in an outage; energy of each parameter's noise.
 
-        keep: what averages keep of themselves; a plain mean at first.
+        average: [R, d], what was decoded, this round included. keep: what averages keep of themselves.
         """
-        nothing = largest(rows) == 0
-        average = state.average.view(rows.shape)
-        average = torch.lerp(average, decoded.detach(), (1 - keep) * (~nothing).to(rows.dtype))
         spectra: list[Spectrum] = []
         bases: list[Tensor] = []
-        both = zip(self._walk(rows.unsqueeze(1), state), self._walk(average.unsqueeze(1), state), strict=True)
+        both = zip(self._walk(now.rows.unsqueeze(1), state), self._walk(average.unsqueeze(1), state), strict=True)
         for (values, precoder), (mean, _) in both:
-            spectra.append(precoder.spectrum(values.squeeze(1), noise).scaled(unit.double()))
+            spectra.append(precoder.spectrum(values.squeeze(1), now.noise).scaled(now.unit.double()))
             if precoder.basis is not None:
                 bases.append(precoder.iterated(mean.squeeze(1)).view(state.bases[len(bases)].shape))
-        heard = in_turn([(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra])
-        left = state.noise.view(heard.shape)
-        left = torch.where(nothing.squeeze(1), left, keep**2 * left + (1 - keep) ** 2 * heard)
         energies = []
         for before, spectrum in zip(state.energies, spectra, strict=True):
             energy = before.view(spectrum.energies.shape)
-            energies.append(torch.where(nothing, energy, energy.lerp(spectrum.energies, 1 - keep)))
+            energies.append(torch.where(now.outage, energy, energy.lerp(spectrum.energies, 1 - keep)))
         known = [spectrum._replace(energies=energy) for spectrum, energy in zip(spectra, energies, strict=True)]
         amplitudes = amplitudes_of(known, ((1 - keep) / (1 + keep)) ** 0.5, self.precoding)
-        shapes = [before.shape for before in state.energies]
-        return state._replace(
+        following = state._replace(
             bases=bases,
-            average=average.view(state.average.shape),
-            noise=left.view(state.noise.shape),
-            energies=[energy.view(shape) for energy, shape in zip(energies, shapes, strict=True)],
+            energies=[energy.view(before.shape) for energy, before in zip(energies, state.energies, strict=True)],
             amplitudes=[
-                torch.where(nothing, before.view(after.shape), after).view(before.shape)
+                torch.where(now.outage, before.view(after.shape), after).view(before.shape)
                 for before, after in zip(state.amplitudes, amplitudes, strict=True)
             ],
         )
+        return following, [(spectrum.counts * spectrum.noise).sum(1) for spectrum in spectra]
 
 
 def _theta(state: SpectralPrecodingState) -> Tensor:

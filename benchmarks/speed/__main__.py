@@ -4,6 +4,7 @@ python -m laser_wireless.benchmarks.speed
 python -m laser_wireless.benchmarks.speed --cases mlp resnet18 --threads 2 --output speed.md
 python -m laser_wireless.benchmarks.speed channels     # channels alone, against Sionna and pykaira
 python -m laser_wireless.benchmarks.speed runs         # trainings of a sweep, alone and side by side
+python -m laser_wireless.benchmarks.speed turns        # rounds of several schemes in turns, for a machine with other work
 python -m laser_wireless.benchmarks.speed wire         # bytes and time of a step over processes, beside torch's own hooks
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from laser_wireless.benchmarks.speed import channels, runs, wire
+from laser_wireless.benchmarks.speed import channels, runs, turns, wire
 from laser_wireless.benchmarks.speed.facts import facts
 from laser_wireless.benchmarks.speed.measure import measure
 from laser_wireless.benchmarks.speed.shapes import CASES, QUICK
@@ -40,10 +41,11 @@ disturbed by other work on the machine. Each case runs in a process of its own, 
 compared with (K + 6) d numbers of four bytes.
 
 `channels` as the first word times the channels alone, against Sionna and pykaira; `runs` times trainings side by side;
-`wire` counts what DistributedDataParallel sends with an uplink as its hook.
+`turns` times rounds of several schemes in turns, for a machine that has other work; `wire` counts what
+DistributedDataParallel sends with an uplink as its hook.
 """
 
-_OTHERS = {"channels": channels.main, "runs": runs.main, "wire": wire.main}
+_OTHERS = {"channels": channels.main, "runs": runs.main, "turns": turns.main, "wire": wire.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -87,7 +87,7 @@ def measure(case: Case, *, device: str, threads: int, seconds: float) -> Measure
     clock = Clock(torch.device(device))
     before = clock.memory(peak=False)
     memory = torch.randn(case.num_devices, case.num_parameters, device=device)
-    step = _Rounds(case, memory, clock)
+    step = Rounds(case, memory, clock)
     stages: tuple[list[tuple[float, ...]], list[tuple[float, ...]]] = ([], [])
     start = time.perf_counter()
     step(), step()
@@ -156,7 +156,7 @@ def _least(work: Callable[..., object], *arguments: object, clock: Clock, repeti
     return min(clock.time(lambda: work(*arguments)) for _ in range(repetitions))
 
 
-class _Rounds:
+class Rounds:
     """One round after another, as UplinkBridge.exchange does them; a call returns the stages' seconds."""
 
     def __init__(self, case: Case, memory: torch.Tensor, clock: Clock) -> None:
@@ -167,6 +167,7 @@ class _Rounds:
         self.round = self.num_symbols = 0
 
     def __call__(self) -> tuple[float, ...]:
+        """Do the next round."""
         round, state = self.round, self.state
         self.memory.add_(1)  # stands for the new gradients: Uncompressed leaves an empty memory
         t = [self.clock.now()]

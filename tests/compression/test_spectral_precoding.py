@@ -183,8 +183,9 @@ def test_without_equal_norms_it_is_unbiased_whatever_the_noise():
     assert errors.mean(0).abs().max() < 6 * math.sqrt(largest / num_rounds)
 
 
-def test_an_outage_leaves_the_state_alone():
-    run = Run(SpectralPrecoding(precoding=0.5), AnalogUplink(energy_budget=9.0))
+@pytest.mark.parametrize("precoding", [0.0, 0.5])
+def test_an_outage_leaves_the_state_alone(precoding):
+    run = Run(SpectralPrecoding(precoding=precoding), AnalogUplink(energy_budget=9.0))
     for round in range(3):
         run.step(random_gradients(3, seed=round))
     zeros = torch.zeros(SIZE, dtype=torch.float64)
@@ -225,6 +226,29 @@ def test_shapes_of_the_state():
     state = begin(SpectralPrecoding(rank=3, precoding=0.5), SHAPES)
     assert [tuple(basis.shape) for basis in state.bases] == [(6, 3), (4, 3), (2, 2)]
     assert [len(amplitude) for amplitude in state.amplitudes] == [4, 1, 4, 1, 3]
+
+
+@pytest.mark.parametrize("equal_norms", [True, False])
+@pytest.mark.parametrize("error_feedback", [True, False])
+def test_without_precoding_it_is_the_limit_of_an_exponent_towards_zero(equal_norms, error_feedback):
+    """To the bit: one amplitude per parameter, all of them ratio^-1e-300 = 1; without precoding none is kept at all."""
+    runs = [
+        Run(
+            SpectralPrecoding(rank=0, precoding=precoding, equal_norms=equal_norms, error_feedback=error_feedback),
+            AnalogUplink(energy_budget=9.0),
+        )
+        for precoding in (0.0, 1e-300)
+    ]
+    for round in range(5):
+        steps = [run.step(random_gradients(3, seed=round)) for run in runs]
+        for name in ("symbols", "owed", "decoded"):
+            none, limit = (step.message.symbols if name == "symbols" else getattr(step, name) for step in steps)
+            assert all(map(torch.equal, none, limit)), name
+    states = [run.state for run in runs]
+    for name in ("average", "noise"):
+        assert torch.equal(*(getattr(state, name) for state in states))
+    assert [len(state.amplitudes) for state in states] == [0, len(SHAPES)]
+    assert states[0].bases == states[0].energies == []
 
 
 @pytest.mark.parametrize(("curvature", "rounds"), [(0.01, 10), (0.5, 3), (1.5, 40)])

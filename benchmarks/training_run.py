@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.callbacks.audience import Audience
 from laser_wireless.benchmarks.callbacks.contract import Callback
+from laser_wireless.benchmarks.crew import STEP, Crew
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
 from laser_wireless.benchmarks.run_folder import RunFolder, State, say
@@ -110,6 +111,7 @@ def train(
     spec: Spec | None = None,
     tell: Callable[[str], None] = say,
     callbacks: Sequence[Callback] = (),
+    crew: Callable[[], AbstractContextManager[Crew | None]] = nullcontext,
 ) -> Row:
     """Train to the end, from the last sound checkpoint in the folder if there is one, and return the result.
 
@@ -123,6 +125,7 @@ def train(
         spec: the plain configuration that the run was built from; kept as config.yaml.
         tell: takes a line about a damaged file or changed code; on stderr unless given.
         callbacks: are told what is recorded, as it is recorded; of a run that is done already, nothing.
+        crew: enters with the processes that hold the devices, if there is something to train; of which this is the first.
 
     Returns:
         the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.
@@ -134,8 +137,9 @@ def train(
     journey = RunInFolder(run, folder, device=device, spec=spec, tell=tell, callbacks=callbacks)
     if journey.result is not None:
         return journey.result
-    journey.take_up()
-    return journey.to_the_end(progress)
+    with crew() as hands:
+        journey.take_up(hands)
+        return journey.to_the_end(progress)
 
 
 class RunInFolder:
@@ -156,6 +160,7 @@ class RunInFolder:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.run, self._device = run, device
+        self._crew: Crew | None = None
         self._audience = Audience(callbacks, folder, run, spec)
         fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
         self._files = RunFolder(folder, fingerprint, _check_result, tell, spec)
@@ -164,8 +169,9 @@ class RunInFolder:
             tell("callbacks are told nothing of a run that is done already; to see it, delete its folder and run again")
         self._saved = time.monotonic()
 
-    def take_up(self) -> Trainer:
-        """The run at its last sound checkpoint that fits it, or at its start."""
+    def take_up(self, crew: Crew | None = None) -> Trainer:
+        """The run at its last sound checkpoint that fits it, or at its start; in all processes of a crew."""
+        self._crew = crew
         self.trainer = self._taken_up()
         self._files.claim()
         self._saved = time.monotonic()
@@ -173,7 +179,7 @@ class RunInFolder:
 
     def _taken_up(self) -> Trainer:
         for state in self._files.states():
-            trainer = Trainer(self.run, self._device)  # a fresh one: a state that is refused half-way leaves its traces
+            trainer = Trainer(self.run, self._device, self._crew)  # a state that is refused half-way leaves its traces
             try:
                 trainer.load(state)
                 self._audience.go_on_from(state.content["told"], trainer.round)
@@ -181,8 +187,10 @@ class RunInFolder:
                 self._files.refuse(state, error)
                 continue
             self._files.compare(state)
+            if self._crew is not None:
+                self._crew.share(state, trainer.bridge.memory)
             return trainer
-        return Trainer(self.run, self._device)
+        return Trainer(self.run, self._device, self._crew)
 
     def to_the_end(self, progress: Callable[[int, Row], None]) -> Row:
         """Train by itself from where it is; see `train`."""
@@ -311,10 +319,10 @@ def _check_result(result: Row) -> None:
 
 
 class Trainer:
-    """The state of a run between two rounds."""
+    """The state of a run between two rounds, or the part of it that one process of a crew holds."""
 
-    def __init__(self, run: TrainingRun, device: torch.device) -> None:
-        self.run, self.device = run, device
+    def __init__(self, run: TrainingRun, device: torch.device, crew: Crew | None = None) -> None:
+        self.run, self.device, self.crew = run, device, crew
         self.task = CheckedTask(run.task)
         self.model: nn.Module = self.task.model(run.seed).to(device)
         self.bridge = UplinkBridge(
@@ -324,6 +332,7 @@ class Trainer:
             uplink=run.uplink,
             downlink=run.downlink,
             seed=run.seed,
+            air=None if crew is None else crew.air_of(self.model),
         )
         self.optimizer = self.task.optimizer(self.model, run.learning_rate)
         self.average = averaged_model(self.model, decay=self.task.averaging) if self.task.averaging else None
@@ -343,19 +352,22 @@ class Trainer:
         """One round and one optimiser step; nothing is read back from the device."""
         self.begin_step()
         losses = self.bridge.backward(self.task.loss, *self.batches())
+        losses = losses if self.crew is None else self.crew.air.gather(losses, 0)
         self.end_step(losses.mean(), self.bridge.exchange())
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.amid_step = False
 
     def batches(self) -> list[Tensor]:
-        """The mini-batches of this round, [K, ...] each."""
-        batches = self.task.batches(self.round, self.run.num_devices, self.streams)
-        return [batch.to(self.device) for batch in batches]
+        """The mini-batches of this round, [K, ...] each; of this process's devices alone."""
+        batches, own = self.task.batches(self.round, self.run.num_devices, self.streams), self.bridge.devices
+        return [batch[own.start : own.stop].to(self.device) for batch in batches]
 
     def begin_step(self) -> None:
         """Set the learning rate of this round."""
         self.amid_step = True
+        if self.crew is not None:
+            self.crew.order(STEP)
         factor = self.task.learning_rate_factor(self.round, self.run.num_rounds)
         for group in self.optimizer.param_groups:
             group["lr"] = self.run.learning_rate * factor
@@ -397,6 +409,10 @@ class Trainer:
             self.rows.append({"round": ledger.round, "training_loss": loss.item(), **ledger.summary()})
         self._unread.clear()
 
+    def forget(self) -> None:
+        """Drop the ledgers and losses that are still on the device: another process records them."""
+        self._unread.clear()
+
     def state(self) -> dict[str, Any]:
         """All that changes, but for the records; only a sound state is one.
 
@@ -404,8 +420,9 @@ class Trainer:
             FloatingPointError: a round was invalid.
         """
         self.read()
+        bridge = self.bridge.state_dict()
         return {
-            "bridge": self.bridge.state_dict(),
+            "bridge": bridge if self.crew is None else self.crew.whole(bridge),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -423,7 +440,7 @@ class Trainer:
             ValueError, TypeError, LookupError, RuntimeError, AttributeError: it does not fit this run.
         """
         content = state.content
-        self.bridge.load_state_dict(content["bridge"])
+        self.bridge.load_state_dict(content["bridge"] if self.crew is None else self.crew.own(content["bridge"]))
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         if self.average is not None:
@@ -450,7 +467,7 @@ class Trainer:
             "best": self.best,
             "mean_per_round": totals,
             "peak_power": max((row["peak_power"] for row in self.rows), default=float("nan")),
-            "environment": environment(),
+            "environment": {**environment(), "processes": 1 if self.crew is None else self.crew.num_processes},
         }
 
 

@@ -1,0 +1,195 @@
+"""Start the processes of a run, and end them with it: this process is the first of them, the others are its children.
+
+However this process ends, the kernel ends the others. If one of the others ends, the exchange that this one is in, or the
+next, fails, and it says why; should it not come to that (it evaluates for long, it waits for who never came), a thread ends
+it in time. Ctrl-C is for this process alone, so that a run saves its state as without others.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from functools import partial
+from multiprocessing.process import BaseProcess
+from threading import Event, Thread
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble
+from laser_wireless.benchmarks.crew import END, LOAD, STEP, Crew
+from laser_wireless.benchmarks.failures import Elsewhere, Failed
+from laser_wireless.benchmarks.training_run import Device, Trainer, TrainingRun, torch_device
+from laser_wireless.channels.child_process import end_with
+from laser_wireless.training.processes import ProcessLost
+
+_HOST = "127.0.0.1"
+_PATIENCE_S = 20.0  # from the end of one process to that of all
+_WAIT = timedelta(days=1)  # while the first evaluates; one that ends is noticed at once
+_LEFT_ALONE = 70  # exit status of a process that lost another one
+_FAILURE = "failure"
+
+
+def crew_of(
+    processes: int, spec: Spec, device: Device, num_devices: int
+) -> Callable[[], AbstractContextManager[Crew | None]]:
+    """What to enter for so many processes of a run: gives its `Crew`, or None where this process holds all devices.
+
+    Args:
+        processes: >= 1.
+        spec: the plain configuration of the `TrainingRun`; the others assemble it anew.
+        device: where each computes; on GPUs in turn.
+        num_devices: K of the run.
+
+    Raises:
+        BadConfiguration: no process, or one without a device.
+    """
+    if not 1 <= processes <= num_devices:
+        raise BadConfiguration(
+            f"--processes must be 1 .. {num_devices}: each holds one of num_devices = {num_devices} at least, got {processes}"
+        )
+    return nullcontext if processes == 1 else partial(_hired, processes, spec, device, num_devices)
+
+
+@contextmanager
+def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iterator[Crew]:
+    """This process and so many others, which end with the block.
+
+    Raises:
+        Elsewhere: an error in another process.
+        ChildProcessError: another process has ended otherwise.
+    """
+    store, over = dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False), Event()
+    others = _started(processes, (os.getpid(), store.port, processes, spec, device))
+    Thread(target=_see_to_the_end, args=(others, over), daemon=True).start()
+    try:
+        _wait_for(others, store)
+        with _group(store, 0, processes, device):
+            crew = Crew(num_devices)
+            yield crew
+            crew.order(END)
+            for process in others:
+                process.join(_PATIENCE_S)
+    except ProcessLost as lost:
+        raise _cause(others, store) from lost
+    finally:
+        over.set()
+        for process in others:
+            process.kill()
+            process.join()
+
+
+def _started(processes: int, arguments: tuple[Any, ...]) -> list[BaseProcess]:
+    """All but the first; they never see Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return mp.spawn(_other, arguments, nprocs=processes - 1, join=False).processes
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _other(index: int, parent: int, port: int, processes: int, spec: Spec, device: Device) -> None:
+    """What another process does; its errors are the first one's to say."""
+    end_with(parent)
+    rank, store = index + 1, dist.TCPStore(_HOST, port, is_master=False, wait_for_workers=False)
+    try:
+        run: TrainingRun = assemble(TrainingRun, spec, "")
+        store.set(f"ready {rank}", "")
+        with _group(store, rank, processes, device) as place:
+            _follow(run, place, Crew(run.num_devices))
+    except ProcessLost:
+        sys.exit(_LEFT_ALONE)
+    except BaseException as error:
+        failed = Failed(error, "")
+        found = str(failed), failed.ours, "".join(traceback.format_exception(error))
+        store.compare_set(_FAILURE, "", pickle.dumps(found).hex())
+        sys.exit(1)
+
+
+def _follow(run: TrainingRun, place: torch.device, crew: Crew) -> None:
+    """Do what the first process orders, to the end."""
+    trainer = Trainer(run, place, crew)
+    while (order := crew.next_order()) != END:
+        if order == STEP:
+            trainer.step()
+            trainer.forget()
+        elif order == LOAD:
+            trainer.load(crew.shared(trainer.bridge.memory))
+        else:
+            crew.air.collected(trainer.bridge.memory)
+
+
+@contextmanager
+def _group(store: dist.Store, rank: int, processes: int, device: Device) -> Iterator[torch.device]:
+    """torch's default group: over NCCL where each process has a GPU of its own. Cores are divided, as long as nobody did."""
+    place, threads = torch_device(device), torch.get_num_threads()
+    backend = "gloo"
+    if place.type == "cuda":
+        place = torch.device("cuda", rank % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl" if processes <= torch.cuda.device_count() else "gloo"
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, threads // processes))
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the machine's name stands for
+    dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=_WAIT)
+    try:
+        yield place
+    finally:
+        dist.destroy_process_group()
+        torch.set_num_threads(threads)
+
+
+def _wait_for(others: list[BaseProcess], store: dist.Store) -> None:
+    """Until all others are there.
+
+    Raises:
+        ProcessLost: one has ended.
+    """
+    while not store.check([f"ready {rank}" for rank in range(1, len(others) + 1)]):
+        if not all(process.is_alive() for process in others):
+            raise ProcessLost("a process ended before it began")
+        time.sleep(0.02)
+
+
+def _cause(others: list[BaseProcess], store: dist.Store) -> Exception:
+    """Why another process is lost: what it said, or how it ended."""
+    deadline = time.monotonic() + _PATIENCE_S / 2
+    while time.monotonic() < deadline:
+        if store.check([_FAILURE]):
+            return Elsewhere(*pickle.loads(bytes.fromhex(store.get(_FAILURE).decode())))
+        if how := _ends_of(others):
+            return ChildProcessError(how)
+        time.sleep(0.02)
+    return ChildProcessError(f"a process of the run no longer answers; {_GO_ON}")
+
+
+def _ends_of(others: list[BaseProcess]) -> str:
+    """Which process ended, and how; empty if none did by itself."""
+    for rank, process in enumerate(others, start=1):
+        code = process.exitcode
+        if code in (None, 0, 1, _LEFT_ALONE):  # with 1 it says so itself
+            continue
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        hint = "; is memory short?" if code == -signal.SIGKILL else ""
+        return f"process {rank} of 0 .. {len(others)} ended with {how}{hint}; {_GO_ON}"
+    return ""
+
+
+def _see_to_the_end(others: list[BaseProcess], over: Event) -> None:
+    """End this process if it does not notice in time that another one has ended."""
+    while not over.wait(0.5):
+        if (how := _ends_of(others)) and not over.wait(_PATIENCE_S):
+            print(f"laser run: {how}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+
+_GO_ON = "the same command goes on from the last checkpoint"

@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble
 from laser_wireless.benchmarks.crew import END, LOAD, STEP, Crew
@@ -55,7 +56,7 @@ def crew_of(
     """
     if not 1 <= processes <= num_devices:
         raise BadConfiguration(
-            f"--processes must be 1 .. {num_devices}: each holds one of num_devices = {num_devices} at least, got {processes}"
+            f"--processes must be 1 .. {num_devices}: each holds one of {num_devices} devices at least, got {processes}"
         )
     return nullcontext if processes == 1 else partial(_hired, processes, spec, device, num_devices)
 
@@ -68,7 +69,7 @@ def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iter
         Elsewhere: an error in another process.
         ChildProcessError: another process has ended otherwise.
     """
-    store, over = dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False), Event()
+    store, over = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False), Event()
     others = _started(processes, (os.getpid(), store.port, processes, spec, device))
     Thread(target=_see_to_the_end, args=(others, over), daemon=True).start()
     try:
@@ -92,7 +93,7 @@ def _started(processes: int, arguments: tuple[Any, ...]) -> list[BaseProcess]:
     """All but the first; they never see Ctrl-C."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return mp.spawn(_other, arguments, nprocs=processes - 1, join=False).processes
+        return spawn(_other, arguments, nprocs=processes - 1, join=False).processes
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -100,7 +101,7 @@ def _started(processes: int, arguments: tuple[Any, ...]) -> list[BaseProcess]:
 def _other(index: int, parent: int, port: int, processes: int, spec: Spec, device: Device) -> None:
     """What another process does; its errors are the first one's to say."""
     end_with(parent)
-    rank, store = index + 1, dist.TCPStore(_HOST, port, is_master=False, wait_for_workers=False)
+    rank, store = index + 1, TCPStore(_HOST, port, is_master=False, wait_for_workers=False)
     try:
         run: TrainingRun = assemble(TrainingRun, spec, "")
         store.set(f"ready {rank}", "")
@@ -129,7 +130,7 @@ def _follow(run: TrainingRun, place: torch.device, crew: Crew) -> None:
 
 
 @contextmanager
-def _group(store: dist.Store, rank: int, processes: int, device: Device) -> Iterator[torch.device]:
+def _group(store: Store, rank: int, processes: int, device: Device) -> Iterator[torch.device]:
     """torch's default group: over NCCL where each process has a GPU of its own. Cores are divided, as long as nobody did."""
     place, threads = torch_device(device), torch.get_num_threads()
     backend = "gloo"
@@ -148,7 +149,7 @@ def _group(store: dist.Store, rank: int, processes: int, device: Device) -> Iter
         torch.set_num_threads(threads)
 
 
-def _wait_for(others: list[BaseProcess], store: dist.Store) -> None:
+def _wait_for(others: list[BaseProcess], store: Store) -> None:
     """Until all others are there.
 
     Raises:
@@ -160,7 +161,7 @@ def _wait_for(others: list[BaseProcess], store: dist.Store) -> None:
         time.sleep(0.02)
 
 
-def _cause(others: list[BaseProcess], store: dist.Store) -> Exception:
+def _cause(others: list[BaseProcess], store: Store) -> Exception:
     """Why another process is lost: what it said, or how it ended."""
     deadline = time.monotonic() + _PATIENCE_S / 2
     while time.monotonic() < deadline:

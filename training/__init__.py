@@ -5,6 +5,7 @@ from laser_wireless.training.bridge import UplinkBridge
 from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
 from laser_wireless.training.ddp import UplinkHookState, uplink_hook
 from laser_wireless.training.processes import ProcessAir
+from laser_wireless.training.round_checkpoints import load_last_round, save_round
 
 UplinkState = UplinkHookState  # as in torch's own hooks: PowerSGDState, powerSGD_hook
 
@@ -15,6 +16,8 @@ __all__ = [
     "UplinkState",
     "averaged_model",
     "load_checkpoint",
+    "load_last_round",
     "save_checkpoint",
+    "save_round",
     "uplink_hook",
 ]

@@ -26,7 +26,7 @@ from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, load_yaml
 from laser_wireless.benchmarks.callback_options import build_callbacks, callbacks_of
-from laser_wireless.benchmarks.crew_launch import crew_of
+from laser_wireless.benchmarks.crew_launch import crew_of, follow, is_follower
 from laser_wireless.benchmarks.failures import Failed, print_failure, traceback_in
 from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
 from laser_wireless.benchmarks.progress import Progress, shown
@@ -105,12 +105,14 @@ def _run(words: list[str]) -> int:
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
     folder = Path(own["output"] or Path("runs") / name)
+    if is_follower():
+        return follow(spec, own["device"])
     with traceback_in(folder):
         run: TrainingRun = assemble(TrainingRun, spec, "")
         place, callbacks = torch_device(own["device"]), build_callbacks(listeners)
-        crew = crew_of(own["processes"], spec, own["device"], run.num_devices)
-        _claim(folder)
-        with Progress(run.num_rounds, "round") as bar:
+        hands = crew_of(own["processes"], spec, own["device"], run.num_devices)
+        with hands as crew, Progress(run.num_rounds, "round") as bar:
+            _claim(folder)
 
             def progress(round: int, latest: Row) -> None:
                 bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")

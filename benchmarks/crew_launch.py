@@ -3,6 +3,8 @@
 However this process ends, the kernel ends the others. If one of the others ends, the exchange that this one is in, or the
 next, fails, and it says why; should it not come to that (it evaluates for long, it waits for who never came), a thread ends
 it in time. Ctrl-C is for this process alone, so that a run saves its state as without others.
+
+Under torchrun the processes are there already, and torchrun sees to their ends.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from datetime import timedelta
 from functools import partial
 from multiprocessing.process import BaseProcess
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble
@@ -38,27 +40,81 @@ _PATIENCE_S = 20.0  # from the end of one process to that of all
 _WAIT = timedelta(days=1)  # while the first evaluates; one that ends is noticed at once
 _LEFT_ALONE = 70  # exit status of a process that lost another one
 _FAILURE = "failure"
+_TO_SAY_IT_S = 2.0
 
 
-def crew_of(
-    processes: int, spec: Spec, device: Device, num_devices: int
-) -> Callable[[], AbstractContextManager[Crew | None]]:
+CrewToEnter: TypeAlias = Callable[[], AbstractContextManager[Crew | None]]
+
+
+@contextmanager
+def crew_of(processes: int, spec: Spec, device: Device, num_devices: int) -> Iterator[CrewToEnter]:
     """What to enter for so many processes of a run: gives its `Crew`, or None where this process holds all devices.
 
     Args:
-        processes: >= 1.
+        processes: >= 1; those of torchrun, if it has started this one.
         spec: the plain configuration of the `TrainingRun`; the others assemble it anew.
         device: where each computes; on GPUs in turn.
         num_devices: K of the run.
 
     Raises:
-        BadConfiguration: no process, or one without a device.
+        BadConfiguration: no process, or one without a device, or others than torchrun's.
     """
-    if not 1 <= processes <= num_devices:
+    started = int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+    if started > 1 and processes not in (1, started):
+        raise BadConfiguration(f"--processes must be left out under torchrun, which has started {started}, got {processes}")
+    number = started if started > 1 else processes
+    if not 1 <= number <= num_devices:
         raise BadConfiguration(
-            f"--processes must be 1 .. {num_devices}: each holds one of {num_devices} devices at least, got {processes}"
+            f"--processes must be 1 .. {num_devices}: each holds one of {num_devices} devices at least, got {number}"
         )
-    return nullcontext if processes == 1 else partial(_hired, processes, spec, device, num_devices)
+    if started > 1:
+        with _met(spec, device, num_devices) as crew:
+            yield lambda: nullcontext(crew)
+    else:
+        yield nullcontext if processes == 1 else partial(_hired, processes, spec, device, num_devices)
+
+
+def is_follower() -> bool:
+    """Whether torchrun has started this process, and another one is the first."""
+    return dist.is_torchelastic_launched() and int(os.environ["RANK"]) > 0
+
+
+def follow(spec: Spec, device: Device) -> int:
+    """Do what torchrun's first process orders; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first has it, saves the run and orders the end
+    status = _obey(_torchruns_processes(), spec, device)
+    if status == 1:
+        time.sleep(_TO_SAY_IT_S)  # before torchrun ends the first one too
+    return status
+
+
+@contextmanager
+def _met(spec: Spec, device: Device, num_devices: int) -> Iterator[Crew]:
+    """This process, the first that torchrun has started, and the others; raises as `_hired`."""
+    processes = _torchruns_processes()
+    try:
+        with _group(processes, device):
+            crew = Crew(num_devices)
+            yield crew
+            crew.order(END)
+    except ProcessLost as lost:
+        raise _cause([], processes.store) from lost
+
+
+class _Processes(NamedTuple):
+    """How those of a run find each other: their store, which of how many this one is, and the same on this machine."""
+
+    store: Store
+    rank: int
+    number: int
+    rank_here: int
+    number_here: int
+
+
+def _torchruns_processes() -> _Processes:
+    store, rank, number = next(rendezvous("env://"))
+    here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    return _Processes(PrefixStore("laser run", store), rank, number, *here)
 
 
 @contextmanager
@@ -74,7 +130,8 @@ def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iter
     Thread(target=_see_to_the_end, args=(others, over), daemon=True).start()
     try:
         _wait_for(others, store)
-        with _group(store, 0, processes, device):
+        _stay_on_this_machine()
+        with _group(_Processes(store, 0, processes, 0, processes), device):
             crew = Crew(num_devices)
             yield crew
             crew.order(END)
@@ -101,19 +158,26 @@ def _started(processes: int, arguments: tuple[Any, ...]) -> list[BaseProcess]:
 def _other(index: int, parent: int, port: int, processes: int, spec: Spec, device: Device) -> None:
     """What another process does; its errors are the first one's to say."""
     end_with(parent)
+    _stay_on_this_machine()
     rank, store = index + 1, TCPStore(_HOST, port, is_master=False, wait_for_workers=False)
+    sys.exit(_obey(_Processes(store, rank, processes, rank, processes), spec, device))
+
+
+def _obey(processes: _Processes, spec: Spec, device: Device) -> int:
+    """Do what the first process orders; an error is left in the store. The exit status."""
     try:
         run: TrainingRun = assemble(TrainingRun, spec, "")
-        store.set(f"ready {rank}", "")
-        with _group(store, rank, processes, device) as place:
+        processes.store.set(_ready(processes.rank), "")
+        with _group(processes, device) as place:
             _follow(run, place, Crew(run.num_devices))
     except ProcessLost:
-        sys.exit(_LEFT_ALONE)
+        return _LEFT_ALONE
     except BaseException as error:
         failed = Failed(error, "")
         found = str(failed), failed.ours, "".join(traceback.format_exception(error))
-        store.compare_set(_FAILURE, "", pickle.dumps(found).hex())
-        sys.exit(1)
+        processes.store.compare_set(_FAILURE, "", pickle.dumps(found).hex())
+        return 1
+    return 0
 
 
 def _follow(run: TrainingRun, place: torch.device, crew: Crew) -> None:
@@ -130,23 +194,32 @@ def _follow(run: TrainingRun, place: torch.device, crew: Crew) -> None:
 
 
 @contextmanager
-def _group(store: Store, rank: int, processes: int, device: Device) -> Iterator[torch.device]:
+def _group(processes: _Processes, device: Device) -> Iterator[torch.device]:
     """torch's default group: over NCCL where each process has a GPU of its own. Cores are divided, as long as nobody did."""
     place, threads = torch_device(device), torch.get_num_threads()
     backend = "gloo"
     if place.type == "cuda":
-        place = torch.device("cuda", rank % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl" if processes <= torch.cuda.device_count() else "gloo"
+        place = torch.device("cuda", processes.rank_here % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl" if processes.number_here <= torch.cuda.device_count() else "gloo"
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, threads // processes))
-    if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the machine's name stands for
-    dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=_WAIT)
+        torch.set_num_threads(max(1, threads // processes.number_here))
+    store, rank, number, *_ = processes
+    dist.init_process_group(backend, store=store, rank=rank, world_size=number, timeout=_WAIT)
     try:
         yield place
     finally:
         dist.destroy_process_group()
         torch.set_num_threads(threads)
+
+
+def _stay_on_this_machine() -> None:
+    """Let the processes reach each other whatever the machine's name stands for."""
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+
+def _ready(rank: int) -> str:
+    return f"process {rank} is ready"
 
 
 def _wait_for(others: list[BaseProcess], store: Store) -> None:
@@ -155,7 +228,7 @@ def _wait_for(others: list[BaseProcess], store: Store) -> None:
     Raises:
         ProcessLost: one has ended.
     """
-    while not store.check([f"ready {rank}" for rank in range(1, len(others) + 1)]):
+    while not store.check([_ready(rank) for rank in range(1, len(others) + 1)]):
         if not all(process.is_alive() for process in others):
             raise ProcessLost("a process ended before it began")
         time.sleep(0.02)

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import load, save  # type: ignore[attr-defined]
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -46,7 +46,7 @@ def save_round(folder: Path, *, model: DistributedDataParallel, optimizer: Optim
     if is_first:
         shutil.rmtree(part, ignore_errors=True)  # of a process that died; the others wait for the plan of this one
         folder.mkdir(parents=True, exist_ok=True)
-    dcp.save(_parts(model, optimizer, uplink), checkpoint_id=part)
+    save(_parts(model, optimizer, uplink), checkpoint_id=part)
     if is_first:  # it returns once all have written
         os.replace(part, whole)
         sync_folder(folder)
@@ -66,7 +66,7 @@ def load_last_round(folder: Path, *, model: DistributedDataParallel, optimizer: 
     found = uplink.air.first_says([path.name for path in _rounds_in(folder)[-1:]])
     if found:
         parts = _parts(model, optimizer, uplink)
-        dcp.load(parts, checkpoint_id=folder / found[0])
+        load(parts, checkpoint_id=folder / found[0])
         set_state_dict(model, optimizer, model_state_dict=parts["model"], optim_state_dict=parts["optimizer"])
     return uplink.bridge.round
 

@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import nullcontext
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,10 +32,10 @@ PATIENCE_S = 30.0
 WORDS = [
     *("run", "--device", "cpu", "--task.width", "12", "--compressor", "LowRank", "--compressor.rank", "2"),
     *("--uplink.energy_budget", "64", "--uplink.fading", "Rayleigh", "--uplink.power_control", "TruncatedInversion"),
-    *("--num_devices", "5", "--evaluate_every", "5"),
+    *("--num_devices", "5"),
 ]
-SHORT = [*WORDS, "--uplink.scale", "PreviousScale", "--num_rounds", "12"]
-LONG = [*WORDS, "--num_rounds", "600", "--checkpoint_seconds", "0.05"]
+SHORT = [*WORDS, "--uplink.scale", "PreviousScale", "--num_rounds", "12", "--evaluate_every", "5"]
+LONG = [*WORDS, "--num_rounds", "600", "--evaluate_every", "100", "--checkpoint_seconds", "0.05"]
 LISTENER = """
 import os
 
@@ -150,8 +151,10 @@ def test_a_run_goes_on_in_any_number_of_processes(tmp_path):
     run, whole, broken = assemble(TrainingRun, spec, ""), in_folder(tmp_path, "whole"), in_folder(tmp_path, "broken")
     train(run, whole, device=CPU, spec=spec)
     for at, processes in ((3, 2), (5, 3), (7, 1), (9, 3)):
-        interrupted_after(at, run, broken, spec=spec, crew=crew_of(processes, spec, "cpu", 5))
-    result = train(run, broken, device=CPU, spec=spec, crew=crew_of(2, spec, "cpu", 5))
+        with crew_of(processes, spec, "cpu", 5) as crew:
+            interrupted_after(at, run, broken, spec=spec, crew=crew)
+    with crew_of(2, spec, "cpu", 5) as crew:
+        result = train(run, broken, device=CPU, spec=spec, crew=crew)
     assert result["environment"]["processes"] == 2
     assert_same_rounds(tables(broken), tables(whole))
 
@@ -248,19 +251,27 @@ SAID = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_an_error_is_said_once(tmp_path, fault):
-    (tmp_path / "own_faults.py").write_text(
+def own_fading(fault):
+    """A module with a fading whose sixth round has a fault."""
+    return (
         "import os\nimport torch\nimport torch.distributed as dist\n"
         "def fading(num_devices, num_rx_antennas, grid, *, round, generator):\n"
         "    if dist.is_initialized() and round == 5:\n"
         "        rank = dist.get_rank()\n"
-        f"        {FAULTS[fault]}\n"
+        f"        {fault}\n"
         "    return torch.randn(num_devices, 1, 1, 1, dtype=torch.complex64, generator=generator)\n"
     )
-    words = [word for word in WORDS if word not in ("--uplink.fading", "Rayleigh")]
-    command = Marked(tmp_path, [*words, "--uplink.fading", "own_faults.fading", "--processes", "2", "--output", "out"])
+
+
+def words_of_own_fading():
+    return ["own_faults.fading" if word == "Rayleigh" else word for word in SHORT]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_error_is_said_once(tmp_path, fault):
+    (tmp_path / "own_faults.py").write_text(own_fading(FAULTS[fault]))
+    command = Marked(tmp_path, [*words_of_own_fading(), "--processes", "2", "--output", "out"])
     assert command.start().wait(120) == 1
     assert_nothing_lives_on(command)
     said = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "rounds" not in line or "diverged" in line]
@@ -272,3 +283,44 @@ def test_an_error_is_said_once(tmp_path, fault):
     else:
         assert len(said) == 1
         assert ("no such gain" in (tmp_path / "out" / "error.txt").read_text()) == (fault != "ends another")
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+def rank_of(pid):
+    return int(dict(entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry)["RANK"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_starts_a_run_again_that_lost_a_process(tmp_path, rank):
+    program = (*TORCHRUN, "--max-restarts", "3", "-m", "laser_wireless.benchmarks.cli")
+    whole, torn = (Marked(tmp_path, [*LONG, "--output", name], program) for name in ("whole", "torn"))
+    assert whole.start().wait() == 0
+    assert read_json(tmp_path / "whole" / "result.json")["environment"]["processes"] == 2
+    process = torn.start()
+    assert is_under_way(tmp_path / "torn", process, 0)
+    workers = [pid for pid, command in torn.alive().items() if b"cli" in command and b"--standalone" not in command]
+    [victim] = [pid for pid in workers if rank_of(pid) == rank]
+    os.kill(victim, signal.SIGKILL)
+    assert process.wait() == 0, (tmp_path / "log.txt").read_text()
+    assert_nothing_lives_on(torn)
+    assert "Signal 9 (SIGKILL)" in (tmp_path / "log.txt").read_text()
+    assert tables(tmp_path / "torn") == tables(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_torchrun_has_the_number_and_an_error_is_said_once(tmp_path):
+    program = (*TORCHRUN, "-m", "laser_wireless.benchmarks.cli")
+    command = Marked(tmp_path, [*SHORT, "--processes", "3"], program)
+    assert command.start().wait() == 1
+    refusal = "--processes must be left out under torchrun, which has started 2, got 3"
+    assert (tmp_path / "log.txt").read_text().count(refusal) == 1
+    assert_nothing_lives_on(command)
+    (tmp_path / "own_faults.py").write_text(own_fading(FAULTS["in another"]))
+    (tmp_path / "log.txt").unlink()
+    command = Marked(tmp_path, [*words_of_own_fading(), "--output", "out"], program)
+    assert command.start().wait() == 1
+    assert (tmp_path / "log.txt").read_text().count("laser run: ValueError: no such gain (own_faults.py:7, in fading)") == 1
+    assert_nothing_lives_on(command)

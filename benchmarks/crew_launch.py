@@ -38,10 +38,10 @@ from laser_wireless.training.processes import ProcessLost
 _HOST = "127.0.0.1"
 _PATIENCE_S = 20.0  # from the end of one process to that of all
 _WAIT = timedelta(days=1)  # while the first evaluates; one that ends is noticed at once
-_LEFT_ALONE = 70  # exit status of a process that lost another one
+_TO_SAY_IT_S = 2.0  # until the first process has read how another one ended
+_SAID, _LEFT_ALONE = 71, 70  # exit statuses: of a process whose error is in the store, and of one that lost another
 _FAILURE = "failure"
-_TO_SAY_IT_S = 2.0
-
+_GO_ON = "the same command goes on from the last checkpoint"
 
 CrewToEnter: TypeAlias = Callable[[], AbstractContextManager[Crew | None]]
 
@@ -83,7 +83,7 @@ def follow(spec: Spec, device: Device) -> int:
     """Do what torchrun's first process orders; the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first has it, saves the run and orders the end
     status = _obey(_torchruns_processes(), spec, device)
-    if status == 1:
+    if status == _SAID:
         time.sleep(_TO_SAY_IT_S)  # before torchrun ends the first one too
     return status
 
@@ -126,9 +126,10 @@ def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iter
         ChildProcessError: another process has ended otherwise.
     """
     store, over = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False), Event()
-    others = _started(processes, (os.getpid(), store.port, processes, spec, device))
-    Thread(target=_see_to_the_end, args=(others, over), daemon=True).start()
+    others: list[BaseProcess] = []
     try:
+        _start(others, processes - 1, os.getpid(), store.port, processes, spec, device)
+        Thread(target=_see_to_the_end, args=(others, store, over), daemon=True).start()
         _wait_for(others, store)
         _stay_on_this_machine()
         with _group(_Processes(store, 0, processes, 0, processes), device):
@@ -146,11 +147,11 @@ def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iter
             process.join()
 
 
-def _started(processes: int, arguments: tuple[Any, ...]) -> list[BaseProcess]:
-    """All but the first; they never see Ctrl-C."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _start(others: list[BaseProcess], number: int, *arguments: Any) -> None:
+    """Start so many others, which never see Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
     try:
-        return spawn(_other, arguments, nprocs=processes - 1, join=False).processes
+        others += spawn(_other, arguments, nprocs=number, join=False).processes
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -176,7 +177,7 @@ def _obey(processes: _Processes, spec: Spec, device: Device) -> int:
         failed = Failed(error, "")
         found = str(failed), failed.ours, "".join(traceback.format_exception(error))
         processes.store.compare_set(_FAILURE, "", pickle.dumps(found).hex())
-        return 1
+        return _SAID
     return 0
 
 
@@ -200,6 +201,7 @@ def _group(processes: _Processes, device: Device) -> Iterator[torch.device]:
     backend = "gloo"
     if place.type == "cuda":
         place = torch.device("cuda", processes.rank_here % torch.cuda.device_count())
+        torch.cuda.set_device(place)
         backend = "cpu:gloo,cuda:nccl" if processes.number_here <= torch.cuda.device_count() else "gloo"
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, threads // processes.number_here))
@@ -236,34 +238,30 @@ def _wait_for(others: list[BaseProcess], store: Store) -> None:
 
 def _cause(others: list[BaseProcess], store: Store) -> Exception:
     """Why another process is lost: what it said, or how it ended."""
-    deadline = time.monotonic() + _PATIENCE_S / 2
-    while time.monotonic() < deadline:
-        if store.check([_FAILURE]):
-            return Elsewhere(*pickle.loads(bytes.fromhex(store.get(_FAILURE).decode())))
-        if how := _ends_of(others):
-            return ChildProcessError(how)
+    deadline = time.monotonic() + _TO_SAY_IT_S
+    while not (said := store.check([_FAILURE])) and not (how := _end_of(others)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return ChildProcessError(f"a process of the run no longer answers; {_GO_ON}")
+    if said:
+        return Elsewhere(*pickle.loads(bytes.fromhex(store.get(_FAILURE).decode())))
+    return ChildProcessError(f"{how or 'a process of the run no longer answers'}; {_GO_ON}")
 
 
-def _ends_of(others: list[BaseProcess]) -> str:
-    """Which process ended, and how; empty if none did by itself."""
+def _end_of(others: list[BaseProcess]) -> str:
+    """Which process ended of itself, and how; empty if none did."""
     for rank, process in enumerate(others, start=1):
         code = process.exitcode
-        if code in (None, 0, 1, _LEFT_ALONE):  # with 1 it says so itself
+        if code in (None, 0, _SAID, _LEFT_ALONE):
             continue
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        hint = "; is memory short?" if code == -signal.SIGKILL else ""
-        return f"process {rank} of 0 .. {len(others)} ended with {how}{hint}; {_GO_ON}"
+        if code < 0:
+            hint = "; is memory short?" if code == -signal.SIGKILL else ""
+            return f"process {rank} of 0 .. {len(others)} ended with signal {signal.Signals(-code).name}{hint}"
+        return f"process {rank} of 0 .. {len(others)} ended with exit status {code}"
     return ""
 
 
-def _see_to_the_end(others: list[BaseProcess], over: Event) -> None:
+def _see_to_the_end(others: list[BaseProcess], store: Store, over: Event) -> None:
     """End this process if it does not notice in time that another one has ended."""
     while not over.wait(0.5):
-        if (how := _ends_of(others)) and not over.wait(_PATIENCE_S):
-            print(f"laser run: {how}", file=sys.stderr, flush=True)
+        if any(process.exitcode for process in others) and not over.wait(_PATIENCE_S):
+            print(f"laser run: {Failed(_cause(others, store), '')}", file=sys.stderr, flush=True)
             os._exit(1)
-
-
-_GO_ON = "the same command goes on from the last checkpoint"

@@ -125,7 +125,8 @@ def train(
         spec: the plain configuration that the run was built from; kept as config.yaml.
         tell: takes a line about a damaged file or changed code; on stderr unless given.
         callbacks: are told what is recorded, as it is recorded; of a run that is done already, nothing.
-        crew: enters with the processes that hold the devices, if there is something to train; of which this is the first.
+        crew: enters with the processes that hold the devices, of which this is the first, if there is something to train;
+            see `crew_launch.crew_of`.
 
     Returns:
         the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.

@@ -27,7 +27,7 @@ from laser_wireless.benchmarks.training_run import TrainingRun, train
 from laser_wireless.training import load_checkpoint
 
 CPU = torch.device("cpu")
-KILLS = int(os.environ.get("LASER_KILLS", "4"))
+KILLS = int(os.environ.get("LASER_KILLS", "2"))
 PATIENCE_S = 30.0
 WORDS = [
     *("run", "--device", "cpu", "--task.width", "12", "--compressor", "LowRank", "--compressor.rank", "2"),
@@ -35,7 +35,7 @@ WORDS = [
     *("--num_devices", "5"),
 ]
 SHORT = [*WORDS, "--uplink.scale", "PreviousScale", "--num_rounds", "12", "--evaluate_every", "5"]
-LONG = [*WORDS, "--num_rounds", "600", "--evaluate_every", "100", "--checkpoint_seconds", "0.05"]
+LONG = [*WORDS, "--num_rounds", "300", "--evaluate_every", "100", "--checkpoint_seconds", "0.05"]
 LISTENER = """
 import os
 
@@ -207,7 +207,7 @@ def test_processes_killed_at_any_moment_all_end_and_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay_s", [0.3, 2.0, 5.0])
+@pytest.mark.parametrize("delay_s", [0.3, 3.0])
 def test_processes_killed_before_or_while_they_meet(tmp_path, delay_s):
     command = Marked(tmp_path, [*LONG, "--processes", "3", "--output", "out"])
     process = command.start()
@@ -218,6 +218,29 @@ def test_processes_killed_before_or_while_they_meet(tmp_path, delay_s):
     assert process.wait(PATIENCE_S) == 1
     assert "ended with signal SIGKILL" in (tmp_path / "log.txt").read_text()
     assert_nothing_lives_on(command)
+
+
+SLEEPER = """
+import time
+
+def note(recorded):
+    open("asleep", "x").close()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_the_first_does_something_long_ends_all_in_time(tmp_path):
+    (tmp_path / "own_sleeper.py").write_text(SLEEPER)
+    command = Marked(tmp_path, [*SHORT, "--processes", "2", "--callbacks", "own_sleeper.note"])
+    process = command.start()
+    while not (tmp_path / "asleep").exists():
+        assert process.poll() is None, (tmp_path / "log.txt").read_text()
+        time.sleep(0.02)
+    os.kill(others_of(command, process)[0], signal.SIGKILL)
+    assert process.wait(PATIENCE_S) == 1
+    assert_nothing_lives_on(command)
+    assert (tmp_path / "log.txt").read_text().count("laser run: process 1 of 0 .. 1 ended with signal SIGKILL") == 1
 
 
 @pytest.mark.slow
@@ -241,7 +264,6 @@ def test_ctrl_c_from_a_terminal_ends_all_and_the_run_goes_on(tmp_path):
 FAULTS = {
     "in all": "raise ValueError('no such gain')",
     "in another": "if rank == 1: raise ValueError('no such gain')",
-    "in the first": "if rank == 0: raise ValueError('no such gain')",
     "ends another": "if rank == 1: os._exit(5)",
     "diverges": "return float('nan') * torch.ones(num_devices, 1, 1, 1)",
 }

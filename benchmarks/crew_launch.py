@@ -114,7 +114,8 @@ class _Processes(NamedTuple):
 def _torchruns_processes() -> _Processes:
     store, rank, number = next(rendezvous("env://"))
     here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    return _Processes(PrefixStore("laser run", store), rank, number, *here)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]  # torchrun may keep the store, and with it who was there before
+    return _Processes(PrefixStore(f"laser run, attempt {attempt}", store), rank, number, *here)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """A transformer of Hugging Face's on the text of Python's own library, each process a device on a TDL-C channel under OFDM.
 
     torchrun --nproc_per_node 3 examples/distributed_transformer.py
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     torchrun --nproc_per_node 3 --max-restarts 3 examples/distributed_transformer.py FOLDER
 
 The training loop is that of any DistributedDataParallel model; the uplink is the five lines between the rulers. With a
 folder it saves itself every few steps: when a process dies, torchrun starts all again, and they go on from the last
-checkpoint. Needs the package transformers; the model's weights are random, nothing is downloaded.
+checkpoint (the variable keeps them from looking for the dead ones). Needs the package transformers; the model's weights are
+random, nothing is downloaded.
 """
 
 import argparse

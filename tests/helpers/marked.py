@@ -20,13 +20,14 @@ class Marked:
     folder: Path
     words: list[str]
     program: tuple[str, ...] = ("-m", "laser_wireless.benchmarks.cli")
+    environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: f"LASER_MARK={uuid4().hex}")
 
     def start(self, **options) -> subprocess.Popen:
         """Its main process."""
         (self.folder / "temporary").mkdir(exist_ok=True)
         name, value = self.mark.split("=")
-        environment = {**os.environ, name: value, "TMPDIR": str(self.folder / "temporary")}
+        environment = {**os.environ, **self.environment, name: value, "TMPDIR": str(self.folder / "temporary")}
         with open(self.folder / "log.txt", "ab") as log:
             command = [sys.executable, *self.program, *self.words]
             return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log, **options)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from threading import Event, Thread
 from typing import Any, NamedTuple, TypeAlias
@@ -150,6 +151,7 @@ def _hired(processes: int, spec: Spec, device: Device, num_devices: int) -> Iter
 
 def _start(others: list[BaseProcess], number: int, *arguments: Any) -> None:
     """Start so many others, which never see Ctrl-C."""
+    resource_tracker.ensure_running()  # which unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
     try:
         others += spawn(_other, arguments, nprocs=number, join=False).processes
@@ -160,6 +162,7 @@ def _start(others: list[BaseProcess], number: int, *arguments: Any) -> None:
 def _other(index: int, parent: int, port: int, processes: int, spec: Spec, device: Device) -> None:
     """What another process does; its errors are the first one's to say."""
     end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _stay_on_this_machine()
     rank, store = index + 1, TCPStore(_HOST, port, is_master=False, wait_for_workers=False)
     sys.exit(_obey(_Processes(store, rank, processes, rank, processes), spec, device))

@@ -50,8 +50,8 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.0, 0.95))  #
 first_step = load_last_round(folder, model=model, optimizer=optimizer, uplink=uplink) if folder else 0
 losses = []
 for step in range(first_step, NUM_STEPS):
-    batches = torch.Generator().manual_seed(step * dist.get_world_size() + rank)  # the same after a restart
-    start = torch.randint(len(text) - CONTEXT, (BATCH, 1), generator=batches)
+    torch.manual_seed(step * dist.get_world_size() + rank)  # of data and dropout: the same after a restart
+    start = torch.randint(len(text) - CONTEXT, (BATCH, 1))
     tokens = text[start + torch.arange(CONTEXT)]
     loss = model(input_ids=tokens, labels=tokens).loss
     optimizer.zero_grad()

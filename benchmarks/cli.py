@@ -26,6 +26,7 @@ from typing import Any
 
 from laser_wireless.benchmarks.assembly import BadConfiguration, Spec, assemble, component, load_yaml
 from laser_wireless.benchmarks.callback_options import build_callbacks, callbacks_of
+from laser_wireless.benchmarks.crew_launch import crew_of, follow, is_follower
 from laser_wireless.benchmarks.failures import Failed, print_failure, traceback_in
 from laser_wireless.benchmarks.options import lay_over, lay_under, own_option, read_options, split_options
 from laser_wireless.benchmarks.progress import Progress, shown
@@ -93,27 +94,31 @@ def _output_of(words: list[str]) -> Path:
 def _run(words: list[str]) -> int:
     """Train once."""
     spec: Spec = {slot: component(name, slot) for slot, name in _RUN_DEFAULTS.items()}
-    own: dict[str, Any] = {"output": None, "device": "auto"}
+    own: dict[str, Any] = {"output": None, "device": "auto", "processes": 1}
     given, wants_help = split_options(words)
     content = load_yaml(given.pop("config")) if "config" in given else {}
     listeners = callbacks_of(content, given)
     lay_under(content, spec, own)
     lay_over(given, spec, own, TrainingRun, ["callbacks"])
     if wants_help:
-        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_CALLBACKS}", listeners)
+        return _help("run", TrainingRun, spec, _RUN_EXAMPLES, f"{_COMMON}{_PROCESSES}{_CALLBACKS}", listeners)
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{_names(spec['task'])}-{_names(spec['compressor'])}-{digest}".lower()
     folder = Path(own["output"] or Path("runs") / name)
+    if is_follower():
+        return follow(spec, own["device"])
     with traceback_in(folder):
         run: TrainingRun = assemble(TrainingRun, spec, "")
         place, callbacks = torch_device(own["device"]), build_callbacks(listeners)
-        _claim(folder)
-        with Progress(run.num_rounds, "round") as bar:
+        hands = crew_of(own["processes"], spec, own["device"], run.num_devices)
+        with hands as crew, Progress(run.num_rounds, "round") as bar:
+            _claim(folder)
 
             def progress(round: int, latest: Row) -> None:
                 bar.to(round, f"validation {latest['loss']:.4f}" if latest else "")
 
-            result = train(run, folder, device=place, progress=progress, spec=spec, callbacks=callbacks)
+            more: dict[str, Any] = {"progress": progress, "spec": spec, "callbacks": callbacks}
+            result = train(run, folder, device=place, crew=crew, **more)
     return _print_run(run, result, folder)
 
 
@@ -309,6 +314,9 @@ Name a component before --help to see its arguments:
 _CALLBACKS = """
   --callbacks NAMES  who is told what a run records, as it is recorded: TensorBoard, a function of yours such as
                      my_module.mine, or a list of them '[TensorBoard, my_module.mine]' [default none]"""
+_PROCESSES = """
+  --processes N      hold the devices in so many processes, num_devices at most; a run may go on with another number
+                     [default 1]"""
 _DRY_RUN, _SEARCH = "--dry-run", "--search"
 _SWEEP_OWN = """
   --scale SCALE      full, or small: the same experiment on built-in data, where the file has it [default full]

@@ -18,6 +18,20 @@ _MEANT = (ValueError, TypeError, OSError, ImportError, FloatingPointError)  # ra
 _FOREIGN = (RuntimeError, MemoryError, Warning, SystemExit)  # of a library or the machine; told with their kind
 
 
+class Elsewhere(Exception):
+    """An error in another process.
+
+    Args:
+        line: what `Failed` says of it there.
+        ours: whether it is a fault of this package.
+        trace: its traceback.
+    """
+
+    def __init__(self, line: str, ours: bool, trace: str) -> None:
+        super().__init__(f"in another process\n\n{trace}")
+        self.line, self.ours = line, ours
+
+
 class Failed(Exception):
     """An error in one line.
 
@@ -27,6 +41,10 @@ class Failed(Exception):
     """
 
     def __init__(self, error: BaseException, kept: str) -> None:
+        if isinstance(error, Elsewhere):
+            self.status, self.ours = 1, error.ours
+            super().__init__(f"{error.line}{kept}")
+            return
         place = users_line(error)
         self.status = 2 if isinstance(error, BadConfiguration) else 1
         self.ours = not place and not isinstance(error, (*_MEANT, *_FOREIGN))

@@ -28,6 +28,7 @@ class CommandOptions:
         output: folder to write to.
         device: where to compute.
         jobs: processes at a time; 0 for one per core.
+        processes: that hold the devices of one run.
         scale: of a sweep's file.
     """
 
@@ -35,6 +36,7 @@ class CommandOptions:
     output: str | None = None
     device: Device = "auto"
     jobs: int = 0
+    processes: int = 1
     scale: Literal["full", "small"] = "full"
 
 

@@ -157,7 +157,9 @@ class Company:
     def step(self) -> None:
         """One round and one optimiser step of each."""
         of_seed = {trainer.run.seed: trainer for trainer in self._trainers}
-        batches = {seed: trainer.batches(trainer.round) for seed, trainer in of_seed.items()}  # runs of one seed see the same data
+        batches = {
+            seed: trainer.batches(trainer.round) for seed, trainer in of_seed.items()
+        }  # runs of one seed see the same data
         for trainer in self._trainers:
             trainer.begin_step()
         try:

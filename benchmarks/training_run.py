@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from laser_wireless.benchmarks.assembly import Spec
 from laser_wireless.benchmarks.callbacks.audience import Audience
 from laser_wireless.benchmarks.callbacks.contract import Callback
+from laser_wireless.benchmarks.crew import STEP, Crew
 from laser_wireless.benchmarks.fingerprint import fingerprint_of
 from laser_wireless.benchmarks.optimizers import ServerOptimizer
 from laser_wireless.benchmarks.records import Row, csv_rows, csv_text, environment
@@ -34,7 +35,7 @@ from laser_wireless.benchmarks.users_code import users_line
 from laser_wireless.channels import AnalogUplink, Downlink, Ledger, NoiselessBroadcast, Streams, Uplink
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
-from laser_wireless.training import LocalSteps, RowsInMemory, StreamedBridge, UplinkBridge, averaged_model
+from laser_wireless.training import LocalSteps, ProcessAir, RowsInMemory, StreamedBridge, UplinkBridge, averaged_model
 from laser_wireless.training.row_store import RowStore
 
 RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
@@ -146,6 +147,7 @@ def train(
     spec: Spec | None = None,
     tell: Callable[[str], None] = say,
     callbacks: Sequence[Callback] = (),
+    crew: Callable[[], AbstractContextManager[Crew | None]] = nullcontext,
 ) -> Row:
     """Train to the end, from the last sound checkpoint in the folder if there is one, and return the result.
 
@@ -159,6 +161,8 @@ def train(
         spec: the plain configuration that the run was built from; kept as config.yaml.
         tell: takes a line about a damaged file or changed code; on stderr unless given.
         callbacks: are told what is recorded, as it is recorded; of a run that is done already, nothing.
+        crew: enters with the processes that hold the devices, of which this is the first, if there is something to train;
+            see `crew_launch.crew_of`.
 
     Returns:
         the content of result.json. A run that diverged is a result as well: status "diverged", infinite losses.
@@ -170,8 +174,9 @@ def train(
     journey = RunInFolder(run, folder, device=device, spec=spec, tell=tell, callbacks=callbacks)
     if journey.result is not None:
         return journey.result
-    journey.take_up()
-    return journey.to_the_end(progress)
+    with crew() as hands:
+        journey.take_up(hands)
+        return journey.to_the_end(progress)
 
 
 class RunInFolder:
@@ -192,6 +197,7 @@ class RunInFolder:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.run, self._device = run, device
+        self._crew: Crew | None = None
         self._audience = Audience(callbacks, folder, run, spec)
         fingerprint = fingerprint_of(run, spec, form=RESULT_FORM, code=__file__, folder=folder)
         self._files = RunFolder(folder, fingerprint, _check_result, tell, spec)
@@ -200,8 +206,9 @@ class RunInFolder:
             tell("callbacks are told nothing of a run that is done already; to see it, delete its folder and run again")
         self._saved = time.monotonic()
 
-    def take_up(self) -> Trainer:
-        """The run at its last sound checkpoint that fits it, or at its start."""
+    def take_up(self, crew: Crew | None = None) -> Trainer:
+        """The run at its last sound checkpoint that fits it, or at its start; in all processes of a crew."""
+        self._crew = crew
         self.trainer = self._taken_up()
         self._files.claim()
         self._saved = time.monotonic()
@@ -209,7 +216,7 @@ class RunInFolder:
 
     def _taken_up(self) -> Trainer:
         for state in self._files.states():
-            trainer = Trainer(self.run, self._device)  # a fresh one: a state that is refused half-way leaves its traces
+            trainer = Trainer(self.run, self._device, self._crew)  # a state that is refused half-way leaves its traces
             try:
                 trainer.load(state)
                 self._audience.go_on_from(state.content["told"], trainer.round)
@@ -217,8 +224,10 @@ class RunInFolder:
                 self._files.refuse(state, error)
                 continue
             self._files.compare(state)
+            if self._crew is not None:
+                self._crew.share(state, trainer.bridge.memory)
             return trainer
-        return Trainer(self.run, self._device)
+        return Trainer(self.run, self._device, self._crew)
 
     def to_the_end(self, progress: Callable[[int, Row], None]) -> Row:
         """Train by itself from where it is; see `train`."""
@@ -347,15 +356,15 @@ def _check_result(result: Row) -> None:
 
 
 class Trainer:
-    """The state of a run between two rounds."""
+    """The state of a run between two rounds, or the part of it that one process of a crew holds."""
 
-    def __init__(self, run: TrainingRun, device: torch.device) -> None:
-        self.run, self.device = run, device
+    def __init__(self, run: TrainingRun, device: torch.device, crew: Crew | None = None) -> None:
+        self.run, self.device, self.crew = run, device, crew
         self.task = CheckedTask(run.task)
         self.model: nn.Module = self.task.model(run.seed).to(device)
         self.streams = Streams(run.seed)
         sizes = self.task.shard_sizes(run.num_devices, self.streams) if run.weights == "samples" else None
-        self.bridge = _bridge(run, self.model, sizes)
+        self.bridge = _bridge(run, self.model, sizes, None if crew is None else crew.air_of(self.model))
         self.optimizer = self.task.optimizer(self.model, run.learning_rate, run.optimizer)
         self.average = averaged_model(self.model, decay=self.task.averaging) if self.task.averaging else None
         self.amid_step = False
@@ -390,7 +399,7 @@ class Trainer:
             return losses.mean(), ledger
         steps = [self.batches(first + step) for step in range(local.longest)]
         losses = self.bridge.local_updates(self.loss, steps, local, learning_rate=rate)
-        return losses.mean(), self.bridge.exchange()
+        return losses.mean() if self.crew is None else self.crew.mean(losses), self.bridge.exchange()
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         """The task's loss, in the run's precision."""
@@ -400,13 +409,18 @@ class Trainer:
             return self.task.loss(model, *batch)
 
     def batches(self, round: int) -> list[Tensor]:
-        """The mini-batches of the task's round, [K, ...] each."""
-        batches = self.task.batches(round, self.run.num_devices, self.streams)
+        """The mini-batches of the task's round, [K, ...] each; in one of several processes those of its devices."""
+        if self.crew is None:
+            batches = self.task.batches(round, self.run.num_devices, self.streams)
+        else:
+            batches = self.task.batches_of(self.crew.air.devices, round, self.run.num_devices, self.streams)
         return [batch.to(self.device) for batch in batches]
 
     def begin_step(self) -> float:
         """Set the learning rate of this round, and return it."""
         self.amid_step = True
+        if self.crew is not None:
+            self.crew.order(STEP)
         rate = self.run.learning_rate * self.task.learning_rate_factor(self.round, self.run.num_rounds)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -449,6 +463,10 @@ class Trainer:
             self.rows.append({"round": ledger.round, "training_loss": loss.item(), **ledger.summary()})
         self._unread.clear()
 
+    def forget(self) -> None:
+        """Drop the ledgers and losses that are still on the device: another process records them."""
+        self._unread.clear()
+
     def state(self) -> dict[str, Any]:
         """All that changes, but for the records; only a sound state is one.
 
@@ -456,8 +474,9 @@ class Trainer:
             FloatingPointError: a round was invalid.
         """
         self.read()
+        bridge = self.bridge.state_dict()
         return {
-            "bridge": self.bridge.state_dict(),
+            "bridge": bridge if self.crew is None else self.crew.whole(bridge),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -475,7 +494,7 @@ class Trainer:
             ValueError, TypeError, LookupError, RuntimeError, AttributeError: it does not fit this run.
         """
         content = state.content
-        self.bridge.load_state_dict(content["bridge"])
+        self.bridge.load_state_dict(content["bridge"] if self.crew is None else self.crew.own(content["bridge"]))
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         if self.average is not None:
@@ -502,15 +521,19 @@ class Trainer:
             "best": self.best,
             "mean_per_round": totals,
             "peak_power": max((row["peak_power"] for row in self.rows), default=float("nan")),
-            "environment": environment(),
+            "environment": {**environment(), "processes": 1 if self.crew is None else self.crew.num_processes},
         }
 
 
-def _bridge(run: TrainingRun, model: nn.Module, weights: Sequence[float] | None) -> UplinkBridge | StreamedBridge:
+def _bridge(
+    run: TrainingRun, model: nn.Module, weights: Sequence[float] | None, air: ProcessAir | None
+) -> UplinkBridge | StreamedBridge:
     common: dict[str, Any] = {"num_devices": run.num_devices, "compressor": run.compressor, "seed": run.seed}
     common |= {"weights": weights, "compiled": run.compiled}
     if run.devices_at_once is None or not isinstance(run.uplink, AnalogUplink):
-        return UplinkBridge(model, uplink=run.uplink, downlink=run.downlink, **common)
+        return UplinkBridge(model, uplink=run.uplink, downlink=run.downlink, air=air, **common)
+    if air is not None:
+        raise ValueError("devices_at_once must be left out in several processes, each of which has its devices at once")
     keeps = run.compressor.error_feedback or run.compressor.momentum
     rows = run.rows or (RowsInMemory() if keeps else None)
     return StreamedBridge(model, uplink=run.uplink, at_once=run.devices_at_once, rows=rows, **common)

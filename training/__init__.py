@@ -6,6 +6,7 @@ from laser_wireless.training.checkpoint import load_checkpoint, save_checkpoint
 from laser_wireless.training.ddp import UplinkHookState, uplink_hook
 from laser_wireless.training.local_steps import LocalSteps
 from laser_wireless.training.processes import ProcessAir
+from laser_wireless.training.round_checkpoints import load_last_round, save_round
 from laser_wireless.training.row_store import RowsInFile, RowsInMemory
 from laser_wireless.training.streamed import StreamedBridge
 
@@ -22,6 +23,8 @@ __all__ = [
     "UplinkState",
     "averaged_model",
     "load_checkpoint",
+    "load_last_round",
     "save_checkpoint",
+    "save_round",
     "uplink_hook",
 ]

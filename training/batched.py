@@ -16,7 +16,6 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from laser_wireless.training.compiled import as_it_is
 
-
 Compile = Callable[[Hashable, Callable[..., Any]], Callable[..., Any]]
 """Makes of a function, known by a name, one that gives the same; see `training.compiled`."""
 
@@ -120,7 +119,12 @@ def stacked_gradients(
     devices = vmap(_differentiated(model, loss), in_dims=(None, None, *([0] * len(batches))), randomness="error")
     runs = vmap(devices, in_dims=(0, 0 if others else None, *([0] * len(batches))), randomness="error")
     named = {f"model.{name}": value for name, value in wanted.items()}
-    return _evaluated(compiled((loss, bool(others), len(batches)), runs), named, {f"model.{name}": value for name, value in others.items()}, batches)
+    return _evaluated(
+        compiled((loss, bool(others), len(batches)), runs),
+        named,
+        {f"model.{name}": value for name, value in others.items()},
+        batches,
+    )
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:

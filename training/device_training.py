@@ -180,7 +180,9 @@ class DeviceTraining:
         velocity: list[Tensor] = []
         first_losses = torch.empty(0)
         for number, batches in enumerate(work.steps[: group.num_steps]):
-            data = [_rows(batch, group.rows)[:, : group.size] if group.size else _rows(batch, group.rows) for batch in batches]
+            data = [
+                _rows(batch, group.rows)[:, : group.size] if group.size else _rows(batch, group.rows) for batch in batches
+            ]
             here = _displaced(origin, names, updates, work.rate) if updates else held
             gradients, losses = batched_gradients(self._model, names, work.loss, data, here, compiled=self._compiled)
             if number == 0:

@@ -46,7 +46,9 @@ class LocalSteps:
         _check_counts("num_steps", self.num_steps if isinstance(self.num_steps, Sequence) else (self.num_steps,))
         _check_counts("batch_sizes", (1,) if self.batch_sizes is None else self.batch_sizes)
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be finite and > 0, or None for the base station's, got {self.learning_rate}")
+            raise ValueError(
+                f"learning_rate must be finite and > 0, or None for the base station's, got {self.learning_rate}"
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         if not 0 <= self.proximal < math.inf:

@@ -19,10 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from laser_wireless.channels import AnalogUplink, Ledger, Uplink, UplinkState
+from laser_wireless.channels import Ledger, Uplink, UplinkState
 from laser_wireless.channels.round import Streams
 from laser_wireless.channels.uplinks.reception import Received
 from laser_wireless.compression import Message
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the group has ended, or no longer answers."""
 
 
 class ProcessAir:
@@ -94,6 +98,42 @@ class ProcessAir:
         """The entries of this process's devices."""
         return x if x.shape[dim] == 1 else x.narrow(dim, self.devices.start, len(self.devices))
 
+    def first_decides(self, number: int) -> int:
+        """The number of the first process, in every process: quick, and without a wait for a GPU."""
+        said = torch.tensor(number)
+        _together(lambda: dist.broadcast(said, group=self.group, group_src=0))
+        return int(said)
+
+    def first_says(self, value: Any) -> Any:
+        """What the first process says, in every process; what others give is not looked at."""
+        said = [value]
+        _together(lambda: dist.broadcast_object_list(said, group=self.group, group_src=0))
+        return said[0]
+
+    def collected(self, rows: Tensor) -> Tensor | None:
+        """The rows [L, ...] of all processes on the host of the first, [K, ...]; None in the others."""
+        if self.rank:
+            sent = rows.detach().cpu().contiguous()
+            _together(lambda: dist.send(sent, group=self.group, group_dst=0))
+            return None
+        found = torch.empty(self.num_devices, *rows.shape[1:], dtype=rows.dtype)
+        parts = found.split(self.counts)
+        parts[0].copy_(rows)
+        for rank, part in enumerate(parts[1:], start=1):
+            _together(lambda rank=rank, part=part: dist.recv(part, group=self.group, group_src=rank))  # type: ignore[misc]
+        return found
+
+    def dealt(self, rows: Tensor | None, *, like: Tensor) -> Tensor:
+        """The rows like [L, ...] of this process's devices, on the host, of [K, ...] in the first; others give None."""
+        if rows is None:
+            own = torch.empty(like.shape, dtype=like.dtype)
+            _together(lambda: dist.recv(own, group=self.group, group_src=0))
+            return own
+        parts = rows.cpu().contiguous().split(self.counts)
+        for rank, part in enumerate(parts[1:], start=1):
+            _together(lambda rank=rank, part=part: dist.send(part, group=self.group, group_dst=rank))  # type: ignore[misc]
+        return parts[0]
+
     def _reduced(self, x: Tensor, operation: Any) -> Tensor:
         x = x.contiguous()
         self.bytes_summed += x.numel() * x.element_size()
@@ -108,7 +148,7 @@ def _together(exchange: Callable[[], object]) -> None:
     """Exchange with the other processes.
 
     Raises:
-        RuntimeError: one of them is gone.
+        ProcessLost: one of them is gone.
     """
     try:
         exchange()
@@ -116,9 +156,9 @@ def _together(exchange: Callable[[], object]) -> None:
         raise _gone(error) from error
 
 
-def _gone(error: Exception) -> RuntimeError:
+def _gone(error: Exception) -> ProcessLost:
     [first, *_] = str(error).splitlines() or [type(error).__name__]
-    return RuntimeError(
+    return ProcessLost(
         f"a process of the run has ended or no longer answers: the round is lost, and this process ends too. Start the run "
         f"again from its last checkpoint, with as many processes as you like ({first[:200]})"
     )
@@ -164,7 +204,7 @@ def received_over(
     options: dict[str, Any] = {"round": round, "streams": streams, "state": state, "share_as": message.share_as}
     if air is None:
         return uplink.aggregate(message.symbols, message.layout, **options)
-    if isinstance(uplink, AnalogUplink):
+    if getattr(uplink, "superposes", False):
         return uplink.aggregate(message.symbols, message.layout, air=air, **options)
     everybody = air.gather(message.symbols, -2)
     return OwnPart(uplink.aggregate(everybody, message.layout, **options), everybody, air)

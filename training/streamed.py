@@ -112,9 +112,7 @@ class StreamedBridge:
 
     def asked(self) -> Tensor | None:
         """Which devices the base station asks in the coming round; see `UplinkBridge.asked`."""
-        return asked_by(
-            self.uplink, self.num_devices, round=self.round, streams=self.streams, device=self.carried.device
-        )
+        return asked_by(self.uplink, self.num_devices, round=self.round, streams=self.streams, device=self.carried.device)
 
     def exchange(
         self,

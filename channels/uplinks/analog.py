@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -91,6 +92,8 @@ class AnalogUplink:
         baseband: "complex" (two real symbols per channel use) or "real" (one). The estimate is the same.
         bandwidth_hz: channel uses per second, without OFDM; gives the ledger its seconds and the fading its times.
     """
+
+    superposes: ClassVar[bool] = True  # over any air; see `Uplink`
 
     energy_budget: Budget
     noise_variance: float | Tensor = 1.0

@@ -144,14 +144,14 @@ class EnergyDifference:
             layout: real symbols of each block, in order, summing to S; each block has its own a.
             round: 0, 1, ...; with `streams` it fixes gains ("gains"), phases ("phases") and noise ("noise").
             streams: the run's random streams.
-            air: adds up what the devices send.
+            air: adds up what the devices send; all must be in this process.
             state: `Reception.state` of the last round: what devices and fading remember.
             share_as: for each block, the block whose sum of magnitudes stands for it in the allocation; itself if None.
             gains: real or complex [..., K, C], drawn elsewhere, C = 1 for a "round", L for each "chip", L S (chip after
                 chip) for each "symbol"; otherwise drawn once and shared by all leading axes.
 
         Raises:
-            TypeError: symbols that are not float32 or float64.
+            TypeError: symbols that are not float32 or float64, or an air over processes.
             ValueError: shapes that do not fit.
         """
         now, before, size = Round(round, streams, air), state or {}, symbols.shape[-1]

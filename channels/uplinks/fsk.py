@@ -121,14 +121,14 @@ class FskMajorityVote:
             layout: real symbols of each block, in order, summing to S; all blocks are treated alike.
             round: 0, 1, ...; with `streams` it fixes gains ("gains"), phases ("phases") and noise ("noise").
             streams: the run's random streams.
-            air: adds up what the devices send.
+            air: adds up what the devices send; all must be in this process.
             state: `VoteReception.state` of the last round, for a fading process.
             share_as: not used: every entry gets the same energy.
             gains: real or complex [..., K, T F], one per round or one per symbol; otherwise drawn once and shared by all
                 leading axes.
 
         Raises:
-            TypeError: symbols that are not float32 or float64.
+            TypeError: symbols that are not float32 or float64, or an air over processes.
             ValueError: shapes that do not fit.
         """
         size = symbols.shape[-1]

@@ -140,14 +140,14 @@ class DigitalUplink:
             layout: real symbols of each block, in order, summing to S.
             round: 0, 1, ...; with `streams` it fixes gains ("gains"), rounding ("quantiser") and errors ("errors").
             streams: the run's random streams.
-            air: adds up over the devices; here in the server's computer.
+            air: adds up over the devices, here in the server's computer; all must be in this process.
             state: `DigitalReception.state` of the last round, for a fading process.
             share_as: not used: a device's energy is not split over blocks.
             gains: real or complex [..., K, 1], or [..., K, N_r, 1] with several antennas, drawn elsewhere; otherwise drawn
                 once and shared by all leading axes.
 
         Raises:
-            TypeError: symbols that are not float32 or float64.
+            TypeError: symbols that are not float32 or float64, or an air over processes.
             ValueError: shapes that do not fit, or fewer channel uses than devices.
         """
         layout = tuple(layout)

@@ -78,7 +78,11 @@ class Reception(NamedTuple):
 
 
 class Uplink(Protocol):
-    """Takes messages, gives the estimate of their mean: analog or digital."""
+    """Takes messages, gives the estimate of their mean: analog or digital.
+
+    Where devices live in several processes, an uplink that says `superposes = True` is given the messages of this process's
+    devices and an `air` that adds up and gathers over all; any other is given those of all devices.
+    """
 
     def aggregate(
         self,

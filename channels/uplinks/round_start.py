@@ -12,7 +12,7 @@ from torch import Tensor
 
 from laser_wireless.channels.energy.allocation import Budget, device_budgets
 from laser_wireless.channels.radio_link import RadioLink
-from laser_wireless.channels.round import Round
+from laser_wireless.channels.round import LocalAir, Round
 from laser_wireless.channels.segments import Grid
 from laser_wireless.channels.uplinks.plan import check_message
 from laser_wireless.channels.uplinks.reception import UplinkState
@@ -51,9 +51,14 @@ def start_round(
     """Check the message, draw the gains and read the budgets of a round; arguments as in `AnalogUplink.aggregate`.
 
     Raises:
-        TypeError: symbols that are not float32 or float64.
+        TypeError: symbols that are not float32 or float64, or an air over processes.
         ValueError: shapes that do not fit.
     """
+    if not isinstance(now.air, LocalAir):
+        raise TypeError(
+            f"air must be a LocalAir, since this uplink hears each device by itself, got {now.air!r}; give the messages of "
+            "all devices, air.gather(symbols, -2), as UplinkBridge does"
+        )
     num_devices = check_message(symbols, layout)
     memory = (state or {}).get("fading")
     drawn = radio.draw(num_devices, grid, now, like=symbols, state=memory, given=gains)

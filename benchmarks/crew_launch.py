@@ -193,9 +193,9 @@ def _follow(run: TrainingRun, place: torch.device, crew: Crew) -> None:
             trainer.step()
             trainer.forget()
         elif order == LOAD:
-            trainer.load(crew.shared(trainer.bridge.memory))
+            trainer.load(crew.shared(trainer.memory))
         else:
-            crew.air.collected(trainer.bridge.memory)
+            crew.air.collected(trainer.memory)
 
 
 @contextmanager

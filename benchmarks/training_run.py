@@ -73,14 +73,14 @@ class TrainingRun:
             batches of step s in round t are those of round t tau + s of the task, tau being the most steps of any device.
         weights: of the devices in the mean; "samples": by how many training samples each holds, "equal": all alike.
         optimizer: of the base station; the task's own if None.
-        devices_at_once: devices that are computed together, so that memory does not grow with K; None for all. The results
+        devices_at_once: devices that are computed together, so that memory does not grow with K; None for all. Results
             are the same but for rounding. Over an analog uplink with gains constant over segments and a free downlink.
-        rows: with devices_at_once and a scheme with error feedback or momentum at the devices, where they keep what is yet to
-            be sent; in the memory of the host if None.
+        rows: with devices_at_once and a scheme with error feedback or momentum at the devices, where they keep what is yet
+            to be sent; in the memory of the host if None.
         precision: of the forward and backward pass: "bfloat16" has torch's autocast choose it for each operation; weights,
             memories and messages stay in float32.
-        compiled: have torch.compile make forward and backward pass quicker: seconds to minutes in the first round, other last
-            digits; worth it in long runs.
+        compiled: have torch.compile make forward and backward pass quicker: seconds to minutes in the first round, other
+            last digits; worth it in long runs.
         num_devices: K, devices that send at once.
         num_rounds: uplink rounds, one optimiser step each.
         learning_rate: of the base station's optimiser, and of local steps that have no rate of their own.
@@ -225,7 +225,7 @@ class RunInFolder:
                 continue
             self._files.compare(state)
             if self._crew is not None:
-                self._crew.share(state, trainer.bridge.memory)
+                self._crew.share(state, trainer.memory)
             return trainer
         return Trainer(self.run, self._device, self._crew)
 
@@ -377,6 +377,13 @@ class Trainer:
     def round(self) -> int:
         """Rounds done."""
         return self.bridge.round
+
+    @property
+    def memory(self) -> Tensor:
+        """What this process's devices have yet to send, [L, d]; where it is at hand."""
+        if not isinstance(self.bridge, UplinkBridge):
+            raise TypeError("devices that are computed some at a time have no memory at hand")
+        return self.bridge.memory
 
     def step(self) -> None:
         """One round and one optimiser step; nothing is read back from the device."""

@@ -6,8 +6,8 @@ A rule is any function of this signature:
         return Attendance(present=mask)    # bool [num_devices]
 
 An absent device sends nothing and is known to be absent: power control does not count it, and its message is yet to be sent.
-A rule that also says who was `asked` (see `Sampling`) spares the others their training: they do nothing in the round, where a
-device that was asked and is late has trained for a later one.
+A rule that also says who was `asked` (see `Sampling`) spares the others their training: they do nothing in the round, where
+a device that was asked and is late has trained for a later one.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ class Stragglers:
     """Devices are ready after a random time and miss the round if that is later than the deadline.
 
     Times are shifted exponential, T_k = least_s + Exp(mean extra_s), independent: the standard model of computing times.
-    A device is present with probability 1 - exp(-(deadline_s - least_s) / extra_s). The server waits for the last device that
-    it asked but not beyond the deadline: seconds = min(max_k T_k, deadline_s). Reference: Lee et al., Speeding up distributed machine
-    learning using codes, IEEE Trans. Inf. Theory (2018), arXiv:1512.02673, Section III.
+    A device is present with probability 1 - exp(-(deadline_s - least_s) / extra_s). The server waits for the last device
+    that it asked but not beyond the deadline: seconds = min(max_k T_k, deadline_s). Reference: Lee et al., Speeding up
+    distributed machine learning using codes, IEEE Trans. Inf. Theory (2018), arXiv:1512.02673, Section III.
 
     Args:
         least_s: shortest time, >= 0, one for all devices or one for each.
@@ -178,7 +178,7 @@ def attendance_of(rule: Participation, num_devices: int, now: Round, device: tor
 
 
 def asked_by(rule: object, num_devices: int, now: Round, device: torch.device | str) -> Tensor | None:
-    """Who is asked in the round for which `attendance_of` draws who takes part; None for everybody, or by a rule without it."""
+    """Who is asked in the round for which `attendance_of` draws who takes part; None for everybody, or a rule without it."""
     if not isinstance(rule, Sampling):
         return None
     return rule.asked(num_devices, round=now.index, generator=now.generator("participation", device))

@@ -58,10 +58,10 @@ class UplinkBridge:
             more), `DigitalBroadcast` (d more). The initial model is known to all. After the optimiser's step the base
             station broadcasts when the next round's first gradient is asked for.
         weights: of the devices in the mean, finite and >= 0, such as the sizes of their data sets; only their ratios
-            count. What device k adds to its memory is multiplied by K w_k / sum of w, so that the mean of the messages is the
-            weighted mean. None for equal ones.
-        compiled: have torch.compile make the devices' forward and backward pass quicker: seconds to minutes in the first round,
-            other last digits.
+            count. What device k adds to its memory is multiplied by K w_k / sum of w, so that the mean of the messages is
+            the weighted mean. None for equal ones.
+        compiled: have torch.compile make the devices' forward and backward pass quicker: seconds to minutes in the first
+            round, other last digits.
         air: of a process group whose processes hold the devices, `ProcessAir`; None for all in this process. Every process
             builds the same bridge, enters gradients_of(k) for its own devices, and decodes the same numbers.
 

@@ -15,8 +15,8 @@ class NotCompiled(ValueError):
 class Compiler:
     """Compiles functions and keeps them by their names.
 
-    Called with a name and a function, it returns what torch.compile makes of the function that came first under that name; so a
-    name must stand for one function, whatever the arguments. For shapes that it has not met a function is compiled anew.
+    Called with a name and a function, it returns what torch.compile makes of the function that came first under that name;
+    so a name must stand for one function, whatever the arguments. For shapes that are new a function is compiled anew.
     """
 
     def __init__(self) -> None:

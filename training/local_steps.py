@@ -5,8 +5,8 @@ A device starts at the model that it received, theta_0 = theta, and takes tau st
     v_s = m v_{s-1} + grad f_k(theta_{s-1}) + mu (theta_{s-1} - theta),    theta_s = theta_{s-1} - eta v_s.
 
 Its message is the model difference in units of its rate, u = (theta - theta_tau) / eta = v_1 + ... + v_tau: with one step
-the gradient itself, to the bit. The base station steps with what it decodes of the mean of u by any torch optimiser; with SGD
-of rate eta that is the mean of the devices' models, federated averaging (McMahan et al. 2017, arXiv:1602.05629).
+the gradient itself, to the bit. The base station steps with what it decodes of the mean of u by any torch optimiser; with
+SGD of rate eta that is the mean of the devices' models, federated averaging (McMahan et al. 2017, arXiv:1602.05629).
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class RowsInFile:
         if needed > free:
             os.close(descriptor)
             raise OSError(
-                f"rows of {num_devices} devices take {needed / 2**30:.1f} GiB, but {folder} has {free / 2**30:.1f} GiB free; "
-                "name another folder, or take dtype bfloat16"
+                f"rows of {num_devices} devices take {needed / 2**30:.1f} GiB, but {folder} has {free / 2**30:.1f} GiB "
+                "free; name another folder, or take dtype bfloat16"
             )
         os.truncate(descriptor, needed)
         return _InFile(descriptor, num_devices, size, dtype)

@@ -44,11 +44,11 @@ class StreamedBridge:
     """Carries the gradients of K devices over an uplink into p.grad, some devices at a time.
 
     Args:
-        model: as for `UplinkBridge`; nothing in it may draw random numbers or remember, such as dropout and statistics of batch
-            normalisation, for gradients are computed twice.
+        model: as for `UplinkBridge`; nothing in it may draw random numbers or remember, such as dropout and statistics of
+            batch normalisation, for gradients are computed twice.
         num_devices: K >= 1.
         compressor: scheme; see `laser_wireless.compression`.
-        uplink: analog, with gains that are constant over segments: no hardware, no waveform in time, no channel of one's own.
+        uplink: analog, with gains that are constant over segments: no hardware, waveform in time or channel of one's own.
         at_once: devices that are computed together.
         rows: room for what each device has yet to send, for schemes with error feedback or momentum at the devices.
         seed: fixes gains, noise and the compressor's draws.
@@ -85,7 +85,7 @@ class StreamedBridge:
         keeps = bool(compressor.error_feedback or compressor.momentum)
         if keeps != (rows is not None):
             raise ValueError(
-                f"rows must be given, such as RowsInFile(), for a scheme that keeps a memory of each device, got {compressor}"
+                f"rows must be given, such as RowsInFile(), for a scheme that keeps a memory of devices, got {compressor}"
                 if keeps
                 else f"rows must be left out for a scheme that keeps no memory of each device, got {compressor}"
             )
@@ -161,7 +161,7 @@ class StreamedBridge:
         return turn.losses, reception.ledger
 
     def _messages(self, turn: _Turn) -> Iterator[Tensor]:
-        """The messages of all devices [k, S], some devices at a time; computes gradients as far as they are not there yet."""
+        """The messages of all devices [k, S], some devices at a time; computes gradients that are not there yet."""
         is_first, place = turn.is_first, 0
         turn.is_first = False
         for devices in self.parts:
@@ -238,7 +238,7 @@ class StreamedBridge:
         self.faults = None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes; see `UplinkBridge.state_dict`. The rows are those that the bridge goes on with: save them at once.
+        """All that changes; see `UplinkBridge.state_dict`. The rows are those it goes on with: save them at once.
 
         Raises:
             FloatingPointError: a round was invalid.
@@ -293,7 +293,7 @@ class StreamedBridge:
 
 @dataclass
 class _Turn:
-    """What the devices do in a round; losses [m] of those that are asked, once they are known; whether it is the first pass."""
+    """What the devices do in a round; losses [m] of those asked, once they are known; whether it is the first pass."""
 
     loss: Callable[..., Tensor]
     batches: Batches

@@ -145,7 +145,7 @@ def measure_runs(scheme: str, together: Sequence[int], device: str, *, threads: 
     for trainer in alone:
         while trainer.round < done:
             trainer.step()
-    memory = alone[0].bridge.state_dict()["memory"]
+    memory = alone[0].memory
     message = alone[0].run.compressor.encode(memory, alone[0].bridge.scheme_state, round=0)
     return Timing(
         alone=found["alone"],

@@ -66,8 +66,8 @@ def read_schemes(value: Any, uplink: Spec, task: Spec) -> dict[str, Scheme]:
     Args:
         value: a list of names; or a mapping from names to the name of a component, to {class_path, init_args}, or to
             {compressor: one of these, uplink: arguments that differ from the sweep's, or another uplink as {class_path,
-            init_args}, task: the same, but of the sweep's class, local, weights, optimizer: in place of the sweep's}. The name "noiseless" is dropped: that line is always
-            drawn.
+            init_args}, task: the same, but of the sweep's class, local, weights, optimizer: in place of the sweep's}. The
+            name "noiseless" is dropped: that line is always drawn.
         uplink: of the sweep, in its full form.
         task: of the sweep, in its full form.
 

@@ -50,7 +50,7 @@ class CheckedTask:
         return tuple(batches)
 
     def batches_of(self, devices: range, round: int, num_devices: int, streams: Streams) -> tuple[Tensor, ...]:
-        """Return the round's mini-batches of some devices; of a task that does not stream them those of all are made first."""
+        """Return the round's mini-batches of some devices; if the task does not stream them those of all are made first."""
         if not isinstance(self._task, Streamed):
             return tuple(batch[devices.start : devices.stop] for batch in self.batches(round, num_devices, streams))
         batches = self._task.batches_of(devices, round, num_devices, streams)
@@ -64,8 +64,8 @@ class CheckedTask:
         """
         if not isinstance(self._task, Sharded):
             raise ValueError(
-                f"weights samples need a task that says how many samples each device holds, by a method shard_sizes(num_devices, "
-                f"streams), got {self._name}; use weights equal"
+                "weights samples need a task that says how many samples each device holds, by a method "
+                f"shard_sizes(num_devices, streams), got {self._name}; use weights equal"
             )
         sizes = self._task.shard_sizes(num_devices, streams)
         if not is_tensor(sizes) or sizes.shape != (num_devices,):

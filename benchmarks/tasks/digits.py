@@ -47,8 +47,8 @@ class Digits:
         architecture: "mlp" (two hidden layers with ReLU) or "linear".
         width: of the hidden layers; 256 gives 85,002 parameters, 1024 gives 1,126,410.
         batch_size: images per device and round, drawn without replacement within an epoch of the device's shard.
-        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes), "label" (few classes per device) or "shared"
-            (every device draws from all images, with replacement).
+        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes), "label" (few classes per device) or
+            "shared" (every device draws from all images, with replacement).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
         momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.

@@ -31,8 +31,8 @@ class Mnist:
         path: folder with the data (save_to_disk, or parquet files as on the hub); none reads ylecun/mnist from the hub.
         batch_size: images per device and round, drawn without replacement within an epoch of the device's shard.
         validation_size: images held out of the training data; which ones does not depend on the run's seed.
-        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes), "label" (few classes per device) or "shared"
-            (every device draws from all images, with replacement).
+        sharding: "random" (equal shards), "dirichlet" (skewed classes and sizes), "label" (few classes per device) or
+            "shared" (every device draws from all images, with replacement).
         alpha: of the Dirichlet sharding, and only of that; small is skewed.
         momentum: of SGD at the base station, after the channel; 0 for a scheme whose devices keep momentum before it.
         weight_decay: on all parameters.

@@ -335,8 +335,8 @@ class AnalogUplink:
             layout, round, streams, state, share_as: as in `aggregate`.
 
         Raises:
-            ValueError: the uplink has stages that hear every sample (hardware, a waveform in time, a channel of one's own), or
-                the messages are of another number of devices.
+            ValueError: the uplink has stages that hear every sample (hardware, a waveform in time, a channel of one's own),
+                or the messages are of another number of devices.
             RuntimeError: the messages to be sent are not those that were measured.
         """
         medium = self.medium

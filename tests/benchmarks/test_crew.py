@@ -348,3 +348,30 @@ def test_torchrun_has_the_number_and_an_error_is_said_once(tmp_path):
     assert command.start().wait() == 1
     assert (tmp_path / "log.txt").read_text().count("laser run: ValueError: no such gain (own_faults.py:7, in fading)") == 1
     assert_nothing_lives_on(command)
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_a_federated_run_in_a_crew_of_one_changes_no_bit(tmp_path):
+    words = [*SHORT, "--local", "LocalSteps", "--local.num_steps", "[1,2,1,3,1]", "--weights", "samples"]
+    run = assemble(TrainingRun, spec_of(words), "")
+    plain, crew = in_folder(tmp_path, "plain"), in_folder(tmp_path, "crew")
+    train(run, plain, device=CPU)
+    train(run, crew, device=CPU, crew=lambda: nullcontext(Crew(5)))
+    assert tables(crew) == tables(plain)
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_devices_some_at_a_time_are_refused_in_a_crew(tmp_path):
+    run = assemble(TrainingRun, spec_of([*SHORT, "--devices_at_once", "2"]), "")
+    with pytest.raises(ValueError, match="devices_at_once must be left out in several processes"):
+        train(run, tmp_path, device=CPU, crew=lambda: nullcontext(Crew(5)))
+
+
+@pytest.mark.slow
+def test_two_processes_do_the_federated_run_of_one(tmp_path):
+    """Local steps, sampled devices (a process may have none of them), weights."""
+    words = [*SHORT, "--local", "LocalSteps", "--local.num_steps", "[1,2,1,3,1]", "--weights", "samples"]
+    words += ["--uplink.participation", "SampledDevices", "--uplink.participation.num_sampled", "2"]
+    for name, more in (("one", []), ("two", ["--processes", "2"])):
+        assert main([*words, *more, "--output", str(tmp_path / name)]) == 0
+    assert_same_rounds(tables(tmp_path / "two"), tables(tmp_path / "one"))

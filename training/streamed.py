@@ -82,13 +82,7 @@ class StreamedBridge:
         for name, value in (("num_devices", num_devices), ("at_once", at_once)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        keeps = bool(compressor.error_feedback or compressor.momentum)
-        if keeps != (rows is not None):
-            raise ValueError(
-                f"rows must be given, such as RowsInFile(), for a scheme that keeps a memory of devices, got {compressor}"
-                if keeps
-                else f"rows must be left out for a scheme that keeps no memory of each device, got {compressor}"
-            )
+        _check_rows(compressor, rows)
         self.model, self.num_devices, self.compressor, self.uplink = model, num_devices, compressor, uplink
         self.streams, self.weights = Streams(seed), mean_weights(weights, num_devices)
         self.round = 0
@@ -289,6 +283,16 @@ class StreamedBridge:
     @property
     def _parts_of_run(self) -> dict[str, str]:
         return parts_of_run(self.compressor, self.uplink, None)
+
+
+def _check_rows(compressor: Compressor, rows: RowStore | None) -> None:
+    keeps = bool(compressor.error_feedback or compressor.momentum)
+    if keeps != (rows is not None):
+        raise ValueError(
+            f"rows must be given, such as RowsInFile(), for a scheme that keeps a memory of devices, got {compressor}"
+            if keeps
+            else f"rows must be left out for a scheme that keeps no memory of each device, got {compressor}"
+        )
 
 
 @dataclass

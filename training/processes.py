@@ -100,7 +100,7 @@ class ProcessAir:
 
     def first_decides(self, number: int) -> int:
         """The number of the first process, in every process: quick, and without a wait for a GPU."""
-        said = torch.tensor(number)
+        said = torch.tensor(number, dtype=torch.int64)
         _together(lambda: dist.broadcast(said, group=self.group, group_src=0))
         return int(said)
 

@@ -72,6 +72,7 @@ def ends_of_works(engine, works, folder):
     return str(found[1]), str(found[2]), Path("/proc") / (folder / "begun").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine", [pytest.param(Local(), id="local"), pytest.param(Dask(), id="dask", marks=pytest.mark.slow)]
 )

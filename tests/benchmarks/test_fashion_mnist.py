@@ -178,6 +178,7 @@ def test_the_real_files():
     assert (round(found.form.mean[0], 4), round(found.form.deviation[0], 4)) == (0.2860, 0.3530)  # as usually given
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_model_follows_from_the_data(folder, tmp_path):
     """The table counts the messages of a model that no process of the command has built before."""
     read_idx_folder.cache_clear()

@@ -79,6 +79,7 @@ def saved_of(targets, values, schemes=("laser", "z-sgd")):
     return rows
 
 
+@pytest.mark.slow
 @settings(max_examples=30, **AS_FOUND)
 @given(
     scale=st.sampled_from(["log", "linear"]),
@@ -456,6 +457,7 @@ def test_a_missing_budget_breaks_the_line_and_is_marked(tmp_path):
     assert any("diverged at every candidate" in name for name in names)
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_to_the_byte_in_another_process(tmp_path):
     code = (
         "from matplotlib.figure import Figure; from pathlib import Path; import sys\n"

@@ -86,6 +86,7 @@ def test_the_end_of_a_process_is_seen_though_its_own_child_lives(work):
     assert time.monotonic() - start < 6
 
 
+@pytest.mark.slow
 def test_processes_end_with_who_stops_reading(work):
     before = children()
     found = in_processes([partial(work.square, 2), partial(work.sleep, 60), partial(work.sleep, 60)], 2)
@@ -95,6 +96,7 @@ def test_processes_end_with_who_stops_reading(work):
     assert children() == before
 
 
+@pytest.mark.slow
 def test_work_in_hand_is_interrupted_and_may_save_its_state(work, tmp_path):
     works = [partial(work.square, 2), partial(work.wait_for_interrupt, str(tmp_path / "saved"))]
     found = in_processes(works, 2)

@@ -111,6 +111,7 @@ def test_a_rise_within_the_spread_is_pooled():
 VALUES = st.one_of(st.none(), st.sampled_from([0.5, 1.0, 2.0, math.inf]))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(VALUES, min_size=1, max_size=5), st.lists(st.sampled_from([0.5, 2.0, math.inf]), min_size=5, max_size=5))
 def test_nothing_is_concluded_across_a_missing_budget(values, others):

@@ -60,6 +60,7 @@ def test_table_has_a_row_for_each_contender():
     assert len({line.count("|") for line in lines if line.startswith("| ")}) == 1
 
 
+@pytest.mark.slow
 def test_peaks_of_memory_grow_with_what_is_held():
     small, large = (
         in_own_process(partial(measure_memory, "awgn", OURS, num_symbols=size, threads=1)) for size in (1000, 2_000_000)

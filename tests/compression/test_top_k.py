@@ -69,6 +69,7 @@ def test_feedback_sends_large_entries_first():
     assert left[-1] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_bit_errors_have_the_probability_of_theory_and_the_round_goes_on():
     """A bit of the leader arrives as +-1 / K in noise tau: wrong with probability Q(1 / (K tau)) = Q(snr)."""
     size, wrong, rounds = 1024, [], 3000

@@ -41,6 +41,7 @@ def test_rounds_are_those_without_and_each_function_is_compiled_once(make, downl
     assert len(traced) == (2 if downlink is not None and make is perceptron else 1)  # before and after the first broadcast
 
 
+@pytest.mark.slow
 def test_local_steps_go_through_it(traced):
     plain, compiled = (bridge_over(perceptron(), compiled=wanted) for wanted in (False, True))
     for bridge in (plain, compiled):

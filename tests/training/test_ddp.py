@@ -242,6 +242,7 @@ def all_refused(rank):
     return {name: refused(rank, name) for name in REFUSED}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused():
     for found in in_processes(all_refused, 2):
         for name, message in REFUSED.items():

@@ -344,6 +344,7 @@ def test_state_with_a_downlink_is_refused_by_a_bridge_without():
         bridge_over(perceptron()).load_state_dict(bridge_over(perceptron(), downlink=NOISY[0]).state_dict())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rounds():
     """1000 rounds without `check`: as many tensors as after ten."""
 

@@ -293,6 +293,7 @@ def in_one_of_two(rank):
     return rounds_of(ProcessAir((1, 2)[rank]))
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_process_gives():
     found, expected = in_processes(in_one_of_two, 2), rounds_of()
     assert torch.equal(found[0][0], found[1][0])

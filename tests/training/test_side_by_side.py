@@ -379,6 +379,7 @@ def test_where_both_round_otherwise_each_goes_on_by_itself(first_round, part, mo
     assert all(bridge.gradient_memory.broken is None for bridge in bridges)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     scheme=st.sampled_from([name for name in SCHEMES if name not in APART]),

@@ -207,7 +207,7 @@ ASKED = [
     (lambda: AnalogUplink(energy_budget=1.0, link_gain=CellGain), r"write link_gain=CellGain\(\)$"),
     (
         lambda: AnalogUplink(energy_budget=True),
-        r"^energy_budget must be a number, a list of numbers, a tensor or a function \(round\) -> float \| Sequence\[float\], got True$",
+        r"^energy_budget must be a number, a list of numbers, a tensor or a function \(round\) -> float \| Seq.*, got True$",
     ),
     (lambda: AnalogUplink(energy_budget=[1.0, True]), r"^energy_budget\[1\] must be a number, got True$"),
     (

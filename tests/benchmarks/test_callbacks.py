@@ -395,7 +395,9 @@ SWEEP = {
 }
 
 
-@pytest.mark.parametrize("engine", ["--jobs 1", "--jobs 2", pytest.param("--jobs 2 --engine dask", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "engine", ["--jobs 1", *(pytest.param(e, marks=pytest.mark.slow) for e in ("--jobs 2", "--jobs 2 --engine dask"))]
+)
 def test_a_sweep_makes_them_for_each_run(engine, in_a_folder, capsys):
     name = module_in(in_a_folder, f"own_callbacks_d{len(engine)}", WRITES)
     (in_a_folder / "some.yaml").write_text(yaml.safe_dump(SWEEP | {"callbacks": [f"{name}.mine", f"{name}.Counter"]}))

@@ -226,6 +226,7 @@ def own_uplink(fading: str, **arguments) -> dict:
 OWN = {"task": "digits", "compressor": "laser", "uplink": own_uplink("own_fading.my_fading")}
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_every_process_whatever_else_is_imported():
     code = (
         "import sys, json; sys.path.insert(0, '.'); import own_replay, sklearn.datasets\n"

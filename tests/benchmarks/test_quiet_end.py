@@ -8,7 +8,9 @@ import pytest
 COMMAND = [sys.executable, "-m", "laser_wireless.benchmarks.cli"]
 
 
-@pytest.mark.parametrize("line", ["run --help", "channel --num_rounds 2 --snr_db [0] --device cpu"])
+@pytest.mark.parametrize(
+    "line", ["run --help", pytest.param("channel --num_rounds 2 --snr_db [0] --device cpu", marks=pytest.mark.slow)]
+)
 def test_a_reader_who_goes_away_ends_the_command_quietly(line, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path

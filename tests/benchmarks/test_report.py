@@ -139,7 +139,10 @@ def test_a_sweep_is_redrawn_from_its_files_to_the_byte(tmp_path, monkeypatch, ca
     [
         "sweep communication --scale small",
         "sweep energy-share --scale small --num_rounds 4 --record_every 2 --task.width 16 --task.context 8",
-        "channel --view all --fading Rayleigh --power_control TruncatedInversion --num_rounds 20 --num_links 16",
+        pytest.param(
+            "channel --view all --fading Rayleigh --power_control TruncatedInversion --num_rounds 20 --num_links 16",
+            marks=pytest.mark.slow,
+        ),
         "channel --view spectrogram --fading tdl-c --num_slots 4 --ofdm Ofdm",
     ],
 )

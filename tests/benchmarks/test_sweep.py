@@ -64,6 +64,7 @@ def test_folders_differ_where_results_do(tmp_path):
     assert first == [cell.folder(tmp_path) for cell in cells(patient, "z-sgd")]
 
 
+@pytest.mark.slow
 def test_processes_and_one_process_give_the_same_rows_and_nothing_is_done_twice(tmp_path):
     sweep = sweep_from(TINY | {"learning_rates": [0.1], "seeds": [0]})
     together = run_sweep(sweep, tmp_path / "a", device="cpu", jobs=2)

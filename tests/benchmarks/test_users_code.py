@@ -208,8 +208,15 @@ def run_a_sweep(content, folder, *words):
     return main(["sweep", "some.yaml", "--device", "cpu", "--output", "out", *words])
 
 
-@pytest.mark.parametrize("kind", [FEW[1], *(pytest.param(kind, marks=pytest.mark.slow) for kind in FEW[2:])])
-@pytest.mark.parametrize("place", [place for place in PLACES if place != "channel"])
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        pytest.param(place, kind, marks=[] if (place, kind) == ("loss", FEW[1]) else [pytest.mark.slow])
+        for place in PLACES
+        for kind in FEW[1:]
+        if place != "channel"
+    ],
+)
 def test_a_sweep_goes_on_with_its_other_runs(place, kind, tmp_path, capsys):
     module, line = module_that_fails(tmp_path, place, kind)
     assert run_a_sweep(sweep_of(module), tmp_path, "--jobs", "1") == 1

@@ -36,6 +36,7 @@ def mean_votes(amplitude, chance):
     return total
 
 
+@pytest.mark.slow
 def test_vote_over_rayleigh_fading_is_that_of_truncated_inversion_with_one_receive_power():
     """rho_0 = threshold P / d for a real symbol; a device sends with probability exp(-threshold)."""
     uplink = AnalogUplink(

@@ -31,6 +31,7 @@ def members(num_draws, size, count):
     return inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1 << 16, 3])
 def test_every_entry_and_every_pair_is_equally_likely(chunk, monkeypatch):
     """Inclusion k / d; pairs k (k - 1) / (d (d - 1)), within a chunk and across chunks."""

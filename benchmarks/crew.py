@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from laser_wireless.benchmarks.run_folder import State
 from laser_wireless.training import ProcessAir
-from laser_wireless.training.saved_state import sealed
+from laser_wireless.training.saved_state import sealed, unsealed
 from laser_wireless.training.seal import check_seal
 
 STEP, SAVE, LOAD, END = range(4)
@@ -69,8 +69,7 @@ class Crew:
     def whole(self, state: dict[str, Any]) -> dict[str, Any]:
         """In the first process: the state of its bridge with the memory of all devices, as of one that holds them all."""
         self.order(SAVE)
-        rest = {name: entry for name, entry in state.items() if name != "seal"}
-        return sealed({**rest, "memory": self.air.collected(state["memory"])})
+        return sealed({**unsealed(state), "memory": self.air.collected(state["memory"])})
 
     def own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The part of such a state that is this process's; in the others, what the first has given them.
@@ -80,7 +79,7 @@ class Crew:
         """
         if not self.leads:
             return state
-        rest = {name: entry for name, entry in state.items() if name != "seal"}
+        rest = unsealed(state)
         check_seal(rest, state["seal"])
         if len(rest["memory"]) != self.air.num_devices:
             raise ValueError(f"state is of {len(rest['memory'])} devices, this run has {self.air.num_devices}")

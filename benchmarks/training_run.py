@@ -36,6 +36,7 @@ from laser_wireless.channels import AnalogUplink, Downlink, Ledger, NoiselessBro
 from laser_wireless.channels.parameters import checked
 from laser_wireless.compression import Compressor
 from laser_wireless.training import LocalSteps, ProcessAir, RowsInMemory, StreamedBridge, UplinkBridge, averaged_model
+from laser_wireless.training.local_steps import GRADIENT
 from laser_wireless.training.row_store import RowStore
 
 RESULT_FORM = 3  # of result.json: grows when its content does, so that a sweep computes older ones again
@@ -395,7 +396,8 @@ class Trainer:
 
     def _exchange(self, rate: float) -> tuple[Tensor, Ledger]:
         """One round over the uplink: the devices' mean loss, and the ledger."""
-        local, first = self.run.local or LocalSteps(), self.round * (self.run.local or LocalSteps()).longest
+        local = self.run.local or GRADIENT
+        first = self.round * local.longest
         if isinstance(self.bridge, StreamedBridge):
 
             def some(devices: range, step: int) -> list[Tensor]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,15 +29,15 @@ from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import in_process, split_parameters
 from laser_wireless.training.carried import CarriedParameters
-from laser_wireless.training.checkpoint import to_device, to_plain
+from laser_wireless.training.checkpoint import to_device
 from laser_wireless.training.compiled import compiler
 from laser_wireless.training.device_models import DeviceModels
 from laser_wireless.training.device_training import DeviceTraining, asked_by, work_of
 from laser_wireless.training.device_weights import mean_weights
 from laser_wireless.training.gradient_memory import GradientMemory
-from laser_wireless.training.local_steps import LocalSteps
+from laser_wireless.training.local_steps import GRADIENT, LocalSteps
 from laser_wireless.training.processes import ProcessAir, received_over
-from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
+from laser_wireless.training.saved_state import check_saved, parts_of_run, state_of
 
 
 class UplinkBridge:
@@ -110,7 +109,7 @@ class UplinkBridge:
         self.uplink_state: UplinkState | None = None
         self.faults: Faults | None = None  # of the first invalid round; read by check()
         self._copies = self._copies_behind(downlink)
-        self._training = DeviceTraining(model, self.carried, self.gradient_memory, _Held(self), compiler(compiled))
+        self._training = DeviceTraining(model, self.carried, self.gradient_memory, self, compiler(compiled))
 
     def _copies_behind(self, downlink: Downlink | None) -> DeviceModels | None:
         """What the devices hold behind a downlink with errors; None if all hold the model itself."""
@@ -175,7 +174,7 @@ class UplinkBridge:
         Returns:
             losses: [K], detached; [m] where the base station asks m of the devices.
         """
-        return self.local_updates(loss, [batches], LocalSteps(), learning_rate=1.0)
+        return self.local_updates(loss, [batches], GRADIENT, learning_rate=1.0)
 
     def local_updates(
         self, loss: Callable[..., Tensor], steps: Sequence[Sequence[Tensor]], local: LocalSteps, *, learning_rate: float
@@ -294,16 +293,15 @@ class UplinkBridge:
             raise RuntimeError(
                 f"round {self.round} is half done ({found}); take the state after exchange() and before the next gradient"
             )
-        state = {
-            "round": self.round,
-            "seed": self.streams.seed,
-            "parts": self._parts,
-            "memory": self.memory,
-            "compressor": to_plain(self.scheme_state),
-            "uplink": self.uplink_state,
-            "downlink": None if self._copies is None else self._copies.state_dict(),
-        }
-        return sealed(state)
+        return state_of(
+            round=self.round,
+            seed=self.streams.seed,
+            parts=self._parts,
+            memory=self.memory,
+            compressor_state=self.scheme_state,
+            uplink_state=self.uplink_state,
+            downlink=None if self._copies is None else self._copies.state_dict(),
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a run where `state_dict` left it. Everything is checked first: a state that is refused changes nothing.
@@ -343,18 +341,3 @@ class UplinkBridge:
     @property
     def _parts(self) -> dict[str, str]:
         return parts_of_run(self.compressor, self.uplink, None if self._copies is None else self._copies.downlink)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """The models that a bridge's devices hold."""
-
-    bridge: UplinkBridge
-
-    def stacked(self) -> dict[str, Tensor] | None:
-        """See `UplinkBridge.stacked_models`."""
-        return self.bridge.stacked_models()
-
-    def of_device(self, device_index: int) -> AbstractContextManager[None]:
-        """See `UplinkBridge.model_of`."""
-        return self.bridge.model_of(device_index)

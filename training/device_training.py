@@ -27,13 +27,13 @@ Loss = Callable[..., Tensor]
 
 
 class Received(Protocol):
-    """The models that devices hold in a round; see `UplinkBridge.stacked_models` and `model_of`."""
+    """The models that devices hold in a round; an `UplinkBridge` says."""
 
-    def stacked(self) -> dict[str, Tensor] | None:
+    def stacked_models(self) -> dict[str, Tensor] | None:
         """Of this process's devices by the parameters' names, [L, *shape] or [1, *shape]; None if all hold the model."""
         ...
 
-    def of_device(self, device_index: int) -> AbstractContextManager[None]:
+    def model_of(self, device_index: int) -> AbstractContextManager[None]:
         """Context in which the model's parameters are those that a device holds."""
         ...
 
@@ -147,7 +147,7 @@ class DeviceTraining:
     def __call__(self, work: Work, round: int) -> Tensor:
         """Compute and add to the memory; returns losses [m] of the devices that were asked, in their first step."""
         if self.is_batched:
-            groups, copies = list(_groups(work, self._carried.device)), self._received.stacked()
+            groups, copies = list(_groups(work, self._carried.device)), self._received.stacked_models()
             try:
                 found = [self._of_group(work, group, copies) for group in groups]
             except RuntimeError:  # no batching rule, or a random draw: one by one, from now on
@@ -207,11 +207,11 @@ class DeviceTraining:
         factor = work.factors[device_index - self._first]
         if len(batches) == 1:
             self._memory.enter(device_index, round)
-            with self._memory.accumulate(device_index, round, factor), self._received.of_device(device_index):
+            with self._memory.accumulate(device_index, round, factor), self._received.model_of(device_index):
                 loss = self._compiled(work.loss, work.loss)(self._model, *batches[0])
                 loss.backward()
             return loss.detach()
-        with self._received.of_device(device_index), _where_they_were(self._carried.trained):
+        with self._received.model_of(device_index), _where_they_were(self._carried.trained):
             updates, loss = self._walked(work, batches)
         self._memory.enter(device_index, round)
         for view, update in zip(self._carried.of_trained(self._memory.views_of(device_index)), updates, strict=True):

@@ -115,3 +115,7 @@ def _for_each(name: str, values: Sequence[int], num_devices: int) -> tuple[int, 
 def _check_counts(name: str, counts: Sequence[int]) -> None:
     if not counts or min(counts) < 1:
         raise ValueError(f"{name} must be integers >= 1, got {list(counts)}")
+
+
+GRADIENT = LocalSteps()
+"""One step: the gradient of a mini-batch."""

@@ -18,6 +18,27 @@ def sealed(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "seal": seal(state)}
 
 
+def unsealed(state: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a state but its seal."""
+    return {name: entry for name, entry in state.items() if name != "seal"}
+
+
+def state_of(
+    *,
+    round: int,
+    seed: int,
+    parts: dict[str, str],
+    memory: Tensor,
+    compressor_state: Any,
+    uplink_state: Any,
+    downlink: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All of a bridge that changes, sealed; what `check_saved` asks for. `downlink` is of the devices' models, if any."""
+    compressor = to_plain(compressor_state)
+    entries = {"round": round, "seed": seed, "parts": parts, "memory": memory, "compressor": compressor}
+    return sealed({**entries, "uplink": uplink_state, "downlink": downlink})
+
+
 def check_saved(
     state: Any, *, seed: int, memory: Tensor, compressor_state: Any, downlink: bool, parts: dict[str, str]
 ) -> None:
@@ -55,7 +76,7 @@ def check_saved(
             )
     if form_of(state["compressor"]) != form_of(to_plain(compressor_state)):
         raise ValueError("state must hold a compressor's state of this model, got another model's; build the same model")
-    check_seal({name: entry for name, entry in state.items() if name != "seal"}, state["seal"])
+    check_seal(unsealed(state), state["seal"])
 
 
 def _check_memory(found: Any, memory: Tensor) -> None:

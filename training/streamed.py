@@ -27,14 +27,14 @@ from laser_wireless.channels.parameters import check_value
 from laser_wireless.compression import Compressor, settle_
 from laser_wireless.compression.message import in_process, split_parameters
 from laser_wireless.training.carried import CarriedParameters
-from laser_wireless.training.checkpoint import to_device, to_plain
+from laser_wireless.training.checkpoint import to_device
 from laser_wireless.training.compiled import compiler
 from laser_wireless.training.device_training import DeviceTraining, asked_by, work_of
 from laser_wireless.training.device_weights import mean_weights
 from laser_wireless.training.gradient_memory import GradientMemory
-from laser_wireless.training.local_steps import LocalSteps
+from laser_wireless.training.local_steps import GRADIENT, LocalSteps
 from laser_wireless.training.row_store import Rows, RowStore
-from laser_wireless.training.saved_state import check_saved, parts_of_run, sealed
+from laser_wireless.training.saved_state import check_saved, parts_of_run, state_of
 
 Batches = Callable[[range, int], Sequence[Tensor]]
 """batches(devices, step) -> tensors [len(devices), ...] of a local step; asked for twice, it gives the same."""
@@ -133,7 +133,7 @@ class StreamedBridge:
         if self._broken:
             raise RuntimeError(f"{self._broken}; the rows are not to be trusted, load a state_dict saved before")
         self.carried.check()
-        local = local or LocalSteps()
+        local = local or GRADIENT
         rate = learning_rate if local.learning_rate is None else local.learning_rate
         turn = _Turn(loss, batches, local, rate, self.asked())
         with torch.no_grad():
@@ -241,16 +241,14 @@ class StreamedBridge:
         self.check()
         if self._broken:
             raise RuntimeError(f"{self._broken}; load a state_dict saved before")
-        state = {
-            "round": self.round,
-            "seed": self.streams.seed,
-            "parts": self._parts_of_run,
-            "memory": self._memory,
-            "compressor": to_plain(self.scheme_state),
-            "uplink": self.uplink_state,
-            "downlink": None,
-        }
-        return sealed(state)
+        return state_of(
+            round=self.round,
+            seed=self.streams.seed,
+            parts=self._parts_of_run,
+            memory=self._memory,
+            compressor_state=self.scheme_state,
+            uplink_state=self.uplink_state,
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a run where `state_dict` left it, with as many devices at once or another number.
@@ -311,8 +309,8 @@ class _Turn:
 class _AsItIs:
     """All devices hold the model itself."""
 
-    def stacked(self) -> dict[str, Tensor] | None:
+    def stacked_models(self) -> dict[str, Tensor] | None:
         return None
 
-    def of_device(self, device_index: int) -> AbstractContextManager[None]:
+    def model_of(self, device_index: int) -> AbstractContextManager[None]:
         return nullcontext()

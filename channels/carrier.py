@@ -107,6 +107,11 @@ def seconds(num_channel_uses: int, bandwidth_hz: float | None) -> float | None:
     return None if bandwidth_hz is None else num_channel_uses / bandwidth_hz
 
 
+def together(waiting_s: Tensor | None, on_air_s: float | None) -> float | Tensor | None:
+    """Time waited for devices and time on the air; None where neither is known."""
+    return on_air_s if waiting_s is None else waiting_s + (on_air_s or 0.0)
+
+
 def channel_uses(baseband: Baseband, num_symbols: int) -> int:
     """S on a real baseband, ceil(S / 2) on a complex one."""
     return -(-num_symbols // SYMBOLS_PER_USE[baseband])

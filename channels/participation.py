@@ -172,8 +172,10 @@ class Stragglers:
         return None if self.num_sampled is None else _sample(self.num_sampled, num_devices, generator)
 
 
-def attendance_of(rule: Participation, num_devices: int, now: Round, device: torch.device | str) -> Attendance:
-    """Draw who takes part in a round, from its stream "participation"."""
+def attendance_of(rule: Participation | None, num_devices: int, now: Round, device: torch.device | str) -> Attendance:
+    """Draw who takes part in a round, from its stream "participation"; everybody without a rule."""
+    if rule is None:
+        return Attendance(torch.ones(num_devices, dtype=torch.bool, device=device))
     return rule(num_devices, round=now.index, generator=now.generator("participation", device))
 
 

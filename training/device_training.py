@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from laser_wireless.channels import Streams
+from laser_wireless.channels import Streams, participation
 from laser_wireless.channels.constants import constant
+from laser_wireless.channels.round import Round
 from laser_wireless.training.batched import Compile, batched_gradients, can_batch
 from laser_wireless.training.carried import CarriedParameters
 from laser_wireless.training.compiled import as_it_is
@@ -89,20 +90,10 @@ def work_of(
     return Work(loss, steps, local, rate, num_steps, sizes, factors, asked)
 
 
-@runtime_checkable
-class _Asks(Protocol):
-    """An uplink whose base station asks some of the devices in a round, and not the others."""
-
-    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
-        """Return which, int64 [m] ascending; None for all."""
-        ...
-
-
-def asked_by(uplink: Any, num_devices: int, *, round: int, streams: Streams, device: torch.device) -> Tensor | None:
-    """Which devices the base station asks in a round, int64 [m] ascending; None for all."""
-    if not isinstance(uplink, _Asks):
-        return None
-    return uplink.asked(num_devices, round=round, streams=streams, device=device)
+def asked_by(uplink: object, num_devices: int, *, round: int, streams: Streams, device: torch.device) -> Tensor | None:
+    """Which devices the base station asks in a round, by the uplink's participation if it has any; None for all."""
+    rule = getattr(uplink, "participation", None)
+    return participation.asked_by(rule, num_devices, Round(round, streams), device)
 
 
 class _Group(NamedTuple):

@@ -67,10 +67,9 @@ class UplinkStrategy(strategies.Strategy):
             server belongs around this one: `DifferentialPrivacyServerSideFixedClipping(UplinkStrategy(FedAvg(), ...), ...)`.
         num_devices: K, radios of the federation, one for each of its nodes (`num_supernodes`), whether asked or not. Those
             that are not asked, fail or answer too late are absent: they send nothing, power control does not count them, and
-            their error memory waits. A `DigitalUplink` has channel uses for all K.
+            their error memory waits.
         compressor: scheme; see `laser_wireless.compression`.
-        uplink: channel; see `laser_wireless.channels`. Who answered is added to its participation, or where it has none,
-            the others' energy budget is 0.
+        uplink: channel; see `laser_wireless.channels`. Who answered is added to its participation.
         seed: fixes gains, noise and the compressor's draws.
         device_key: name in a client's metrics of its device number, 0 .. K - 1 (its partition, say). None numbers nodes as
             they first answer, in the order of node ids, which Flower draws at random: which client has which gain then

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -10,34 +9,30 @@ import torch
 from torch import Tensor
 
 from laser_wireless.channels import Attendance, Participation, Uplink
-from laser_wireless.channels.energy.allocation import Budget, budget_of_round
 
 
 def among(uplink: Uplink, present: Tensor) -> Uplink:
     """Return the uplink for a round of these devices alone.
 
-    The others send nothing and are known to be absent, as by its own participation. Where an uplink has none, they have no
-    energy.
+    The others send nothing and are known to be absent, as by its own participation.
 
     Args:
         uplink: of all devices.
         present: bool [K], those that have something to send.
 
     Raises:
-        TypeError: an uplink of another kind, and somebody is absent.
+        TypeError: an uplink without participation, and somebody is absent.
     """
     if present.all():
         return uplink
     own: Any = uplink
     names = {field.name for field in fields(own)} if is_dataclass(own) else set()
-    if "participation" in names:
-        return replace(own, participation=_Answered(present, own.participation))
-    if "energy_budget" in names:
-        return replace(own, energy_budget=_budget_of(present, own.energy_budget))
-    raise TypeError(
-        "uplink must be a dataclass with a field participation or energy_budget, so that devices can be absent, got "
-        f"{type(uplink).__name__}, and devices {(~present).nonzero().flatten().tolist()} are"
-    )
+    if "participation" not in names:
+        raise TypeError(
+            "uplink must be a dataclass with a field participation, so that devices can be absent, got "
+            f"{type(uplink).__name__}, and devices {(~present).nonzero().flatten().tolist()} are"
+        )
+    return replace(own, participation=_Answered(present, own.participation))
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,6 @@ class _Answered:
         drawn = self.rule(num_devices, round=round, generator=generator)
         return drawn._replace(present=drawn.present & present)
 
-
-def _budget_of(present: Tensor, budget: Budget) -> Callable[[int], Tensor]:
-    """The energy budgets of a round, 0 for devices that are absent."""
-    return lambda round: budget_of_round(budget, round, present) * present
+    def asked(self, num_devices: int, *, round: int, generator: torch.Generator) -> Tensor:
+        """Return who is asked, and no more share an uplink's channel uses; see `Sampling`."""
+        return self.present.nonzero().flatten().to(generator.device)

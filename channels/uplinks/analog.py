@@ -13,11 +13,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from laser_wireless.channels.brief import brief
-from laser_wireless.channels.carrier import Baseband, Carrier, Coherence, SingleCarrier, as_channel_uses, channel_uses
+from laser_wireless.channels.carrier import (
+    Baseband,
+    Carrier,
+    Coherence,
+    SingleCarrier,
+    as_channel_uses,
+    channel_uses,
+    together,
+)
 from laser_wireless.channels.csi.contract import Csi
 from laser_wireless.channels.csi.models import PerfectCsi
 from laser_wireless.channels.csi.observation import Known, Observation, observation
@@ -35,7 +42,7 @@ from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.hardware.impairments import Impairment
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.parameters import check_fields
-from laser_wireless.channels.participation import Participation, asked_by
+from laser_wireless.channels.participation import Participation
 from laser_wireless.channels.power_control.contract import Agreement, PowerControl
 from laser_wireless.channels.power_control.inversion import AlignedInversion
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
@@ -177,10 +184,6 @@ class AnalogUplink:
     def grid(self, layout: tuple[int, ...]) -> Grid:
         """Where the symbols lie, by OFDM or by the coherence asked for."""
         return self.carrier.cells(tuple(layout))
-
-    def asked(self, num_devices: int, *, round: int, streams: Streams, device: torch.device | str) -> Tensor | None:
-        """Return which devices the base station asks in a round, int64 [m] ascending; None for all of them."""
-        return asked_by(self.participation, num_devices, Round(round, streams), device)
 
     def plan(
         self,
@@ -379,7 +382,7 @@ class AnalogUplink:
             round=now.index,
             num_symbols=segments.num_symbols,
             num_channel_uses=channel_uses(self.carrier.baseband, segments.num_symbols) + known.pilot_uses,
-            seconds=_together(plan.energies.waiting_s, self.carrier.on_air_s(segments.num_symbols, known.pilot_uses)),
+            seconds=together(plan.energies.waiting_s, self.carrier.on_air_s(segments.num_symbols, known.pilot_uses)),
             energy_spent=spent,
             energy_allowed=plan.energies.budget.expand(spent.shape),
             peak_power=peak,
@@ -416,8 +419,3 @@ class AnalogUplink:
             raise ValueError("channel stands in place of fading; give one of them")
         if self.channel is not None and self._waveform is not None:
             raise ValueError("channel stands in place of the taps of an OFDM waveform in the time domain; give one of them")
-
-
-def _together(waiting_s: Tensor | None, on_air_s: float | None) -> float | Tensor | None:
-    """Time waited for devices and time on the air."""
-    return on_air_s if waiting_s is None else waiting_s + (on_air_s or 0.0)

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.channels.carrier import check_bandwidth, seconds
+from laser_wireless.channels.carrier import check_bandwidth, seconds, together
 from laser_wireless.channels.constants import taken
 from laser_wireless.channels.energy.allocation import (
     Allocation,
@@ -31,6 +31,7 @@ from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.participation import Participation
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.scale import OracleScale, ScaleKnowledge, of_valid_rounds, remembered, scale_state
@@ -77,7 +78,7 @@ class EnergyDifference:
     two fall, as 1 / P and 1 / P^2. One device without fading and noise is received exactly.
 
     The energy of an entry goes with |u|: the devices must share a^2 = min_k P_k l_k / sum |u_k|, for each block of the
-    message. A weak link sets it for all; a device with P_k = 0 or l_k = 0 never counts.
+    message. A weak link sets it for all; a device that is absent or has P_k = 0 or l_k = 0 never counts.
 
     Differences from the paper: every block has a gain of its own, by `allocation`, as over `AnalogUplink` (with one block,
     or blocks in the same proportions at all devices, the paper's single gain); the energy limit holds in every round, not on
@@ -89,6 +90,7 @@ class EnergyDifference:
         fading: model of the gains; only their size matters. Nobody knows them.
         link_gain: l, large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
             Each device knows its own and makes up for it.
+        participation: who takes part; everybody if None. See `channels.participation`.
         num_chips: L, pairs of channel uses for each entry; its energy is spread evenly over them.
         coherence: the gain is constant over the "round"; drawn for each "chip", the same for all entries, which are sent L
             times one after the other; or drawn for each "symbol" and chip. Phases are random for each symbol and chip.
@@ -101,6 +103,7 @@ class EnergyDifference:
     noise_variance: float | Tensor = 1.0
     fading: FadingModel = field(default_factory=NoFading)
     link_gain: LinkGain | None = None
+    participation: Participation | None = None
     num_chips: int = 1
     coherence: Literal["round", "chip", "symbol"] = "round"
     allocation: Allocation = field(default_factory=NormAllocation)
@@ -156,7 +159,7 @@ class EnergyDifference:
         """
         now, before, size = Round(round, streams, air), state or {}, symbols.shape[-1]
         segments = segments_of(tuple(layout), Grid(num_slots=1, symbols_per_cell=size))
-        start = start_round(symbols, tuple(layout), self._grid(size), now, self.radio, self.energy_budget, before, gains)
+        start = start_round(symbols, tuple(layout), self._grid(size), now, self, before, gains)
         plan = self._plan(symbols, segments, start, share_as, now, before)
         received = self._received(symbols, segments, start, plan, now)
         scale = plan.gain.scale.squeeze(-2)
@@ -198,7 +201,7 @@ class EnergyDifference:
         norms = message.sums if share_as is None else taken(message.sums, share_as)
         current = shares_of(self.allocation, norms, segments.block_sizes, now.air)
         shares = self.scale.shares(current, last)
-        energy = (start.budget * spendable(symbols.dtype, symbols.shape[-1])).unsqueeze(-1) * shares
+        energy = (start.energy * spendable(symbols.dtype, symbols.shape[-1])).unsqueeze(-1) * shares
         mean = now.air.sum(start.budget, dim=-1) / num_devices
         limits = largest_amplitudes(message, energy, link_gain)
         common = self.scale.amplitude(limits, mean, last, now.air)
@@ -246,7 +249,7 @@ class EnergyDifference:
             round=now.index,
             num_symbols=segments.num_symbols,
             num_channel_uses=uses,
-            seconds=seconds(uses, self.bandwidth_hz),
+            seconds=together(start.attendance.seconds, seconds(uses, self.bandwidth_hz)),
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,

@@ -16,12 +16,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.channels.carrier import check_bandwidth, seconds
+from laser_wireless.channels.carrier import check_bandwidth, seconds, together
 from laser_wireless.channels.energy.allocation import Budget, check_budget
 from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.participation import Participation
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -35,7 +36,7 @@ class VoteReception(NamedTuple):
 
     estimate: like the symbols, [..., S], the winner of each entry, 1 or -1; 0 in an invalid round.
     ledger: what it cost.
-    delivered: float64 [..., K, 1], 1 for a device that voted, 0 for one without energy.
+    delivered: float64 [..., K, 1], 1 for a device that voted, 0 for one that is absent or without energy.
     segments: the message as one piece.
     noise_variance: None: what is wrong with a vote is no additive noise.
     state: of a fading process, for the next round.
@@ -72,6 +73,7 @@ class FskMajorityVote:
         noise_variance: sigma^2 per REAL symbol, >= 0; a number or a tensor over the leading axes.
         fading: model of the gains; only their size matters. Nobody knows them.
         link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
+        participation: who takes part; everybody if None. See `channels.participation`.
         abstain_below: a device abstains on entries smaller than this fraction of its message's root mean square
             (the paper's absentee votes); 0 votes on all but zeros.
         coherence: the gain is constant over the "round" or drawn for each "symbol"; phases are random for each symbol in
@@ -83,6 +85,7 @@ class FskMajorityVote:
     noise_variance: float | Tensor = 1.0
     fading: FadingModel = field(default_factory=NoFading)
     link_gain: LinkGain | None = None
+    participation: Participation | None = None
     abstain_below: float = 0.0
     coherence: Literal["round", "symbol"] = "round"
     bandwidth_hz: float | None = None
@@ -135,7 +138,7 @@ class FskMajorityVote:
         by_symbol = self.coherence == "symbol"
         grid = Grid(num_slots=size if by_symbol else 1, symbols_per_cell=1 if by_symbol else size)
         now = Round(round, streams, air)
-        start = start_round(symbols, tuple(layout), grid, now, self.radio, self.energy_budget, state, gains)
+        start = start_round(symbols, tuple(layout), grid, now, self, state, gains)
         votes = self._votes(symbols, start)
         tones = _tones(votes, start, now.generator("phases", symbols.device))  # [..., S, 2, 2]
         energy = self._noisy(air.sum(tones.unsqueeze(-4), dim=-4).squeeze(-4), now).square().sum(-1)
@@ -143,7 +146,7 @@ class FskMajorityVote:
         finite = is_finite(decided)
         valid = start.valid & finite
         estimate = decided.sign().to(symbols.dtype).masked_fill(~valid, 0)
-        voters = ((start.budget > 0) & valid).double()
+        voters = ((start.energy > 0) & valid).double()
         segments = segments_of((size,), Grid(num_slots=1, symbols_per_cell=size))
         ledger = replace(self._ledger(start, votes, round, air), overflow=(start.valid & ~finite).squeeze(-1))
         return VoteReception(estimate, ledger, voters.unsqueeze(-1), segments, None, start.state)
@@ -163,21 +166,21 @@ class FskMajorityVote:
             unit = symbols / peak.masked_fill(peak == 0, 1)
             rms = unit.double().square().mean(-1, keepdim=True).sqrt().to(unit.dtype)
             votes = votes * (unit.abs() >= self.abstain_below * rms)
-        allowed = (start.budget > 0) & start.valid
+        allowed = (start.energy > 0) & start.valid
         return torch.where(allowed.unsqueeze(-1), votes, 0).to(torch.int8)
 
     def _ledger(self, start: RoundStart, votes: Tensor, round: int, air: Air) -> Ledger:
         size = votes.shape[-1]
         cast = (votes != 0).double().mean(-1)  # [..., K]
-        spent = start.budget.detach() * cast
-        peak = start.budget.detach() / size * (cast > 0)  # of one real symbol, at phase 0
+        spent = start.energy.detach() * cast
+        peak = start.energy.detach() / size * (cast > 0)  # of one real symbol, at phase 0
         nobody = air.max((votes != 0).double(), dim=-2).squeeze(-2) == 0
         uses = 2 * size
         return Ledger(
             round=round,
             num_symbols=size,
             num_channel_uses=uses,
-            seconds=seconds(uses, self.bandwidth_hz),
+            seconds=together(start.attendance.seconds, seconds(uses, self.bandwidth_hz)),
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,
@@ -193,7 +196,7 @@ class FskMajorityVote:
 def _tones(votes: Tensor, start: RoundStart, generator: torch.Generator) -> Tensor:
     """What arrives of all devices without noise: real [..., S, 2 tones, 2 parts], device by device to save memory."""
     size = votes.shape[-1]
-    power = start.gain_power * start.budget.unsqueeze(-1) / size  # [..., K, 1 or S]
+    power = start.gain_power * start.energy.unsqueeze(-1) / size  # [..., K, 1 or S]
     amplitude = power.sqrt().float()
     total: Tensor | None = None
     for device_index in range(votes.shape[-2]):

@@ -1,8 +1,8 @@
 """Digital uplink: each device quantises its message and sends it in channel uses of its own.
 
-K devices share N complex channel uses, N_k = floor(N / K) each, one gain h_k per round. With energy P the SNR of a channel
-use is |h_k|^2 P / (2 sigma^2 N_k): sigma^2 is per REAL symbol, a complex channel use has noise CN(0, 2 sigma^2). By capacity
-N_k log2(1 + SNR) bits arrive (digital D-DSGD of Amiri, Gunduz, arXiv:1901.00844, section III).
+The K devices that take part share N complex channel uses, N_k = floor(N / K) each, one gain h_k per round. With energy P the
+SNR of a channel use is |h_k|^2 P / (2 sigma^2 N_k): sigma^2 is per REAL symbol, a complex channel use has noise
+CN(0, 2 sigma^2). By capacity N_k log2(1 + SNR) bits arrive (digital D-DSGD of Amiri, Gunduz, arXiv:1901.00844, section III).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from laser_wireless.channels.carrier import check_bandwidth, seconds
+from laser_wireless.channels.carrier import check_bandwidth, seconds, together
 from laser_wireless.channels.digital.link_rate import Capacity, Link
 from laser_wireless.channels.digital.quantisation import Quantised, Quantiser, StochasticQuantiser
 from laser_wireless.channels.energy.allocation import Budget, check_budget
@@ -22,6 +22,7 @@ from laser_wireless.channels.fading.contract import FadingModel
 from laser_wireless.channels.fading.laws import NoFading
 from laser_wireless.channels.ledger import Ledger
 from laser_wireless.channels.parameters import checked
+from laser_wireless.channels.participation import Participation, asked_by
 from laser_wireless.channels.radio_link import LinkGain, RadioLink
 from laser_wireless.channels.round import LOCAL, Air, Round, Streams
 from laser_wireless.channels.segments import Grid, Segments, segments_of
@@ -62,9 +63,9 @@ class DigitalReception(NamedTuple):
 class DigitalUplink:
     """Digital orthogonal access: quantise, code, send, and average what was decoded.
 
-    The estimate is the mean over the devices whose block arrived: a device in outage, without energy or with too few bits
-    for a single entry is left out, and has its message yet to send. All that a receiver needs is among the bits, so that
-    no number is side information. The energy of a device that sends anything is its whole budget.
+    The estimate is the mean over the devices whose block arrived: a device that is absent, in outage, without energy or with
+    too few bits for a single entry is left out, and has its message yet to send. All that a receiver needs is among the
+    bits, so that no number is side information. The energy of a device that sends anything is its whole budget.
 
     Quantisation is flat almost everywhere: gradients with respect to the message are those of the mean of the messages
     received (straight-through); none flow to gains or energies.
@@ -75,14 +76,16 @@ class DigitalUplink:
         fading: model of the small-scale gains, one per device, antenna and round; see `channels.fading`.
         link_gain: large-scale power gains, one for each device, or a function that draws them once for a run; 1 if None.
         num_rx_antennas: N_r; the receiver knows the gains and adds up their powers (maximum ratio combining).
+        participation: who takes part; everybody if None. See `channels.participation`. The others get no channel uses.
         link: code of a device's link: `Capacity`, `FiniteBlocklength`, `LdpcLink` or your own; see `link_rate`.
         quantiser: `StochasticQuantiser` (unbiased) or `SparseQuantiser` (for error feedback) or your own.
         num_channel_uses: N, complex, of all devices together; ceil(S / 2) if None, as many as uncoded superposition takes.
             Bits are scarce then: S / (2 K) channel uses for S real numbers.
         fixed_rate: bits per complex channel use, the same for all. None: each device knows its gain and sends what it
             carries. With a rate, no device knows its gain, and a packet that the gain cannot carry is lost.
-        mean_over: "received" divides the sum by the devices that were received, symbol by symbol; "all" by all that have
-            energy. With error feedback and many lost packets, "all" counts what is sent later no more than the rest.
+        mean_over: "received" divides the sum by the devices that were received, symbol by symbol; "all" by all that take
+            part and have energy. With error feedback and many lost packets, "all" counts what is sent later no more than
+            the rest.
         access: "tdma": devices take turns, each at power K P / N; "ofdma": all at once, each on its own subcarriers, at
             P / N. The ledger's peak tells them apart, nothing else. It is the mean power of a device's real symbols while
             it sends, for Gaussian symbols have no largest one.
@@ -94,6 +97,7 @@ class DigitalUplink:
     fading: FadingModel = field(default_factory=NoFading)
     link_gain: LinkGain | None = None
     num_rx_antennas: int = 1
+    participation: Participation | None = None
     link: Link = field(default_factory=Capacity)
     quantiser: Quantiser = field(default_factory=StochasticQuantiser)
     num_channel_uses: int | None = None
@@ -153,8 +157,8 @@ class DigitalUplink:
         layout = tuple(layout)
         segments = segments_of(layout, Grid(num_slots=1, symbols_per_cell=sum(layout)))
         now = Round(round, streams, air)
-        start = start_round(symbols, layout, segments.grid, now, self.radio, self.energy_budget, state, gains)
-        own_uses = self._own_uses(symbols, air)
+        start = start_round(symbols, layout, segments.grid, now, self, state, gains)
+        own_uses = self._own_uses(symbols, start, now)
         sent, arrived, quantised = self._send(symbols, layout, segments, start, own_uses, now)
         decoded = torch.where(arrived, quantised.values, 0)
         if symbols.requires_grad:  # straight through: the value is that of before
@@ -192,27 +196,28 @@ class DigitalUplink:
         """By how many devices the sum is divided, [..., 1, S]."""
         if self.mean_over == "received":
             return num_received
-        powered = air.sum((start.budget > 0).to(num_received.dtype), dim=-1)
+        powered = air.sum((start.energy > 0).to(num_received.dtype), dim=-1)
         return powered.unsqueeze(-1).expand(num_received.shape)
 
-    def _own_uses(self, symbols: Tensor, air: Air) -> Tensor:
-        """Channel uses of each device, float64 [1]: an equal part of all."""
+    def _own_uses(self, symbols: Tensor, start: RoundStart, now: Round) -> Tensor:
+        """Channel uses of each device that is there, float64 [1]: an equal part of all."""
         num_devices = symbols.shape[-2]
+        asked = asked_by(self.participation, num_devices, now, symbols.device)
+        most = num_devices if asked is None else len(asked)
         uses = self._uses(symbols.shape[-1])
-        if uses < num_devices:
+        if uses < most:
             raise ValueError(
-                f"num_channel_uses must be at least one for each of the {num_devices} devices, got {uses}"
+                f"num_channel_uses must be at least one for each of the {most} devices, got {uses}"
                 f"{' (half the symbols)' if self.num_channel_uses is None else ''}; set num_channel_uses higher"
             )
-        everybody = air.sum(torch.ones(num_devices, dtype=torch.float64, device=symbols.device), dim=-1)
-        return (uses / everybody).floor()
+        return (uses / now.air.sum(start.attendance.present.double(), dim=-1).clamp(min=1)).floor()
 
     def _uses(self, num_symbols: int) -> int:
         return -(-num_symbols // 2) if self.num_channel_uses is None else self.num_channel_uses
 
     def _snr(self, start: RoundStart, own_uses: Tensor) -> Tensor:
         """Energy over noise in a complex channel use: float64 [..., K], infinite without noise."""
-        arriving = start.gain_power.squeeze(-1) * start.budget
+        arriving = start.gain_power.squeeze(-1) * start.energy
         noise = self.radio.noise_for(arriving)
         noise = 2 * noise.unsqueeze(-1) * own_uses if noise.ndim else 2 * noise * own_uses
         silent = (arriving == 0) | (own_uses == 0)
@@ -225,7 +230,7 @@ class DigitalUplink:
         else:
             most = self.link.bits(torch.full_like(snr, torch.inf), own_uses)
             bits = torch.minimum((self.fixed_rate * own_uses).floor(), most)
-        powered = (start.budget > 0) & start.valid
+        powered = (start.energy > 0) & start.valid
         return torch.where(powered, bits.clamp(max=_MOST_BITS * num_symbols), 0)
 
     def _ledger(
@@ -238,7 +243,7 @@ class DigitalUplink:
         layout: tuple[int, ...],
     ) -> Ledger:
         num_symbols = sum(layout)
-        spent = start.budget.detach() * (sent_part > 0)
+        spent = start.energy.detach() * (sent_part > 0)
         uses = self._uses(num_symbols)
         while_sending = own_uses if self.access == "tdma" else torch.full_like(own_uses, uses)
         peak = spent / (2 * while_sending).clamp(min=1)
@@ -247,7 +252,7 @@ class DigitalUplink:
             round=now.index,
             num_symbols=num_symbols,
             num_channel_uses=uses,
-            seconds=seconds(uses, self.bandwidth_hz),
+            seconds=together(start.attendance.seconds, seconds(uses, self.bandwidth_hz)),
             energy_spent=spent,
             energy_allowed=start.budget.expand(spent.shape),
             peak_power=peak,

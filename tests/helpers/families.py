@@ -66,7 +66,13 @@ def uplink_families(energy_budget: float = 100.0) -> dict[str, Any]:
             **budget, participation=RandomDropout(drop_probability=0.4), link_gain=CellGain(), bandwidth_hz=1e5
         ),
         "digital": DigitalUplink(**budget, fading=Rayleigh(), num_channel_uses=2000),
-        "digital, sparse": DigitalUplink(**budget, quantiser=SparseQuantiser(), fixed_rate=0.5, num_channel_uses=2000),
+        "digital, sparse": DigitalUplink(
+            **budget,
+            quantiser=SparseQuantiser(),
+            fixed_rate=0.5,
+            num_channel_uses=2000,
+            participation=RandomDropout(drop_probability=0.4),
+        ),
         "fsk": FskMajorityVote(**budget, fading=Rayleigh()),
         "energies": EnergyDifference(**budget, fading=Rayleigh(), num_chips=2),
     }

@@ -69,9 +69,20 @@ def test_who_does_not_take_part_anyway_stays_away():
 
 
 def test_a_schedule_goes_on():
-    uplink = DigitalUplink(energy_budget=lambda round: 4.0 + round, num_channel_uses=40)
-    allowed = received(among(uplink, PRESENT), torch.ones(4, 20)).ledger.energy_allowed
-    assert allowed.tolist() == [4.0, 0.0, 4.0, 4.0]
+    uplink = DigitalUplink(energy_budget=lambda round: 4.0 + round, noise_variance=1e-3, num_channel_uses=40)
+    ledger = received(among(uplink, PRESENT), torch.ones(4, 20)).ledger
+    assert ledger.energy_allowed.tolist() == [4.0] * 4
+    assert ledger.energy_spent.tolist() == [4.0, 0.0, 4.0, 4.0]
+
+
+def test_a_digital_uplink_shares_its_channel_uses_among_those_who_are_there():
+    u = torch.randn(40, 6, generator=seeded(2))
+    uplink = DigitalUplink(energy_budget=1e3, noise_variance=1e-3, num_channel_uses=30)
+    with pytest.raises(ValueError, match="num_channel_uses must be at least one for each of the 40 devices, got 30"):
+        received(uplink, u)
+    there = torch.arange(40) < 2
+    both = received(DigitalUplink(energy_budget=1e3, noise_variance=1e-3, num_channel_uses=30), u[:2])
+    assert torch.equal(received(among(uplink, there), u).ledger.bits[:2], both.ledger.bits)
 
 
 def test_an_uplink_that_cannot_leave_devices_out_is_refused():
@@ -79,6 +90,6 @@ def test_an_uplink_that_cannot_leave_devices_out_is_refused():
     class Wire:
         def aggregate(self, symbols, layout, **options): ...
 
-    with pytest.raises(TypeError, match=r"participation or energy_budget.*got Wire, and devices \[1\] are"):
+    with pytest.raises(TypeError, match=r"a field participation.*got Wire, and devices \[1\] are"):
         among(Wire(), PRESENT)
     assert isinstance(among(Wire(), PRESENT | True), Wire)

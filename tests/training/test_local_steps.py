@@ -11,8 +11,15 @@ from helpers.processes import in_processes
 from helpers.schemes import COMPRESSORS
 from torch import nn
 
-from laser_wireless.channels import AnalogUplink, RandomDropout, SampledDevices
-from laser_wireless.compression import LowRank, Uncompressed
+from laser_wireless.channels import (
+    AnalogUplink,
+    DigitalUplink,
+    EnergyDifference,
+    FskMajorityVote,
+    RandomDropout,
+    SampledDevices,
+)
+from laser_wireless.compression import LowRank, Sign, Uncompressed
 from laser_wireless.training import LocalSteps, ProcessAir
 
 NOISELESS = AnalogUplink(energy_budget=1.0, noise_variance=0.0)
@@ -192,6 +199,18 @@ def test_devices_that_are_not_asked_do_nothing(local, looped, device):
         torch.optim.SGD(model.parameters(), lr=RATE).step()
         torch.testing.assert_close(weights(model), expected, rtol=1e-4, atol=1e-5)
     assert len(met) > 1
+
+
+@pytest.mark.parametrize("kind", [DigitalUplink, FskMajorityVote, EnergyDifference])
+def test_devices_that_are_not_asked_do_nothing_over_any_uplink(kind):
+    uplink = kind(energy_budget=1e6, participation=SampledDevices(num_sampled=2))
+    bridge = bridge_over(perceptron(), uplink=uplink, compressor=Sign(momentum=0.9))
+    for round in range(3):
+        before, asked = bridge.memory.clone(), bridge.asked()
+        assert len(bridge.local_updates(loss_of, batches_of(round, 1), LocalSteps(), learning_rate=RATE)) == 2
+        changed = (bridge.memory != before).any(1).nonzero().flatten()
+        assert torch.equal(changed, asked)
+        assert torch.equal(bridge.exchange().energy_spent.nonzero().flatten(), asked)
 
 
 def test_one_that_was_asked_and_dropped_out_sends_later():

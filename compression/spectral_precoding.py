@@ -184,7 +184,7 @@ class SpectralPrecoding:
         noise = torch.zeros_like(unit, dtype=torch.float64)
         if noise_variance is not None:
             noise = noise + noise_variance.detach().double().view(-1, 1) * ((1 - self.momentum) / unit.double()).square()
-        decoded = rows * unit
+        decoded = rows * unit if self.precoding else rows.mul_(unit)  # a spectrum is taken of rows
         with torch.no_grad():
             keep = min(self.averaging, round / (round + 1))  # a plain mean at first
             average = state.average.view(rows.shape)

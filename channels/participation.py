@@ -174,8 +174,7 @@ class Stragglers:
 
 def attendance_of(rule: Participation | None, num_devices: int, now: Round, device: torch.device | str) -> Attendance:
     """Draw who takes part in a round, from its stream "participation"; everybody without a rule."""
-    if rule is None:
-        return Attendance(torch.ones(num_devices, dtype=torch.bool, device=device))
+    rule = EveryDevice() if rule is None else rule
     return rule(num_devices, round=now.index, generator=now.generator("participation", device))
 
 

@@ -201,10 +201,10 @@ class DigitalUplink:
 
     def _own_uses(self, symbols: Tensor, start: RoundStart, now: Round) -> Tensor:
         """Channel uses of each device that is there, float64 [1]: an equal part of all."""
-        num_devices = symbols.shape[-2]
-        asked = asked_by(self.participation, num_devices, now, symbols.device)
-        most = num_devices if asked is None else len(asked)
-        uses = self._uses(symbols.shape[-1])
+        most, uses = symbols.shape[-2], self._uses(symbols.shape[-1])
+        if uses < most:
+            asked = asked_by(self.participation, most, now, symbols.device)
+            most = most if asked is None else len(asked)
         if uses < most:
             raise ValueError(
                 f"num_channel_uses must be at least one for each of the {most} devices, got {uses}"

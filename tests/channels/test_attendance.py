@@ -46,6 +46,15 @@ def receive(uplink, u, *, round=0, **options):
     return uplink.aggregate(u, (u.shape[-1],), round=round, streams=Streams(7), **options)
 
 
+def first(number):
+    """Rule by which so many devices take part, always the same."""
+
+    def rule(num_devices, *, round, generator):
+        return Attendance(torch.arange(num_devices) < number)
+
+    return rule
+
+
 def present_in(rule, round):
     return rule(K, round=round, generator=Streams(7).generator("participation", round)).present
 
@@ -76,12 +85,9 @@ def test_absent_devices_send_and_spend_nothing(kind, rule):
 def test_those_who_are_there_are_heard_as_if_there_were_no_others(kind):
     """The same devices by themselves, with their gains, spend the same and are decoded to the same."""
 
-    def some(num_devices, *, round, generator):
-        return Attendance(torch.arange(num_devices) < 3)
-
     u = torch.randn(K, S, dtype=torch.float64, generator=seeded(1))
     h = torch.randn(K, 1, dtype=torch.complex128, generator=seeded(2))
-    found = receive(made(kind, participation=some, fading=Rayleigh()), u, gains=h)
+    found = receive(made(kind, participation=first(3), fading=Rayleigh()), u, gains=h)
     expected = receive(made(kind, fading=Rayleigh()), u[:3], gains=h[:3])
     control = receive(made(kind, fading=Rayleigh()), u, gains=h)
     for field in ("energy_spent", "bits", "peak_power"):
@@ -96,12 +102,9 @@ def test_those_who_are_there_are_heard_as_if_there_were_no_others(kind):
 def test_the_mean_is_that_of_those_who_are_there(kind):
     """Unbiased over many rounds, and not the mean over all."""
 
-    def some(num_devices, *, round, generator):
-        return Attendance(torch.arange(num_devices) < 3)
-
     rounds = 20_000
     u = torch.tensor([[1.0], [2.0], [-0.5], [40.0], [-90.0]], dtype=torch.float64)
-    uplink = made(kind, participation=some, noise_variance=1e-3, energy_budget=100.0)
+    uplink = made(kind, participation=first(3), noise_variance=1e-3, energy_budget=100.0)
     estimates = receive(uplink, u.expand(rounds, K, 1).contiguous()).estimate.squeeze(-1)
     deviation = estimates.std().item() / math.sqrt(rounds) + 1e-9
     assert abs(estimates.mean().item() - 2.5 / 3) < 5 * deviation
@@ -109,12 +112,9 @@ def test_the_mean_is_that_of_those_who_are_there(kind):
 
 
 def test_votes_of_the_absent_do_not_count():
-    def first(num_devices, *, round, generator):
-        return Attendance(torch.arange(num_devices) < 1)
-
     u = -torch.ones(K, S)
     u[0] = 1
-    assert (receive(made("votes", participation=first, noise_variance=0.0), u).estimate == 1).all()
+    assert (receive(made("votes", participation=first(1), noise_variance=0.0), u).estimate == 1).all()
     assert (receive(made("votes", noise_variance=0.0), u).estimate == 1).double().mean() < 0.5
 
 
@@ -122,12 +122,9 @@ def test_votes_of_the_absent_do_not_count():
 def test_channel_uses_are_shared_among_those_who_are_there(present):
     """N_k = floor(N / m): by capacity a device sends floor(N_k log2(1 + P / (2 sigma^2 N_k))) bits at most."""
 
-    def some(num_devices, *, round, generator):
-        return Attendance(torch.arange(num_devices) < present)
-
     u = torch.randn(K, S, generator=seeded(3))
     for budget in (30.0, 1e3):
-        uplink = made("digital", participation=some, energy_budget=budget, num_channel_uses=203)
+        uplink = made("digital", participation=first(present), energy_budget=budget, num_channel_uses=203)
         uses = 203 // present
         most = uses * math.log2(1 + budget / (2 * uses))
         bits = receive(uplink, u).ledger.bits
